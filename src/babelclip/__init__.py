@@ -1,0 +1,32 @@
+"""babelclip teaches a CLIP new languages, one after another, without forgetting the ones it knows.
+
+import babelclip
+model = babelclip.load("pictoclip")                 # or a CLIPModel folder, or a hub id
+model.learn("de", "captions.tsv")                   # columns: image, en, de
+vectors = model.encode_texts(["ein roter Apfel"])
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Public names and where they live; imported when they are asked for, so that `import babelclip` needs no torch.
+_HOME = {
+    "BabelclipError": "babelclip.errors",
+    "Student": "babelclip.continual",
+    "TaskSettings": "babelclip.config",
+    "load": "babelclip.continual",
+    "read_captions": "babelclip.data",
+    "read_results": "babelclip.evaluation",
+}
+__all__ = ["BabelclipError", "Student", "TaskSettings", "__version__", "load", "read_captions", "read_results"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is asked for."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'babelclip' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(_HOME[name]), name)

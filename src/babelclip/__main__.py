@@ -1,0 +1,5 @@
+"""``python -m babelclip`` is ``babelclip``."""
+
+from babelclip.cli.main import main
+
+main()

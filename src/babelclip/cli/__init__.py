@@ -1,0 +1,1 @@
+"""Verbs on the command line: they parse and print; the work is done elsewhere."""

@@ -1,0 +1,134 @@
+"""``babelclip demo``: real data, real model, every method asked for, one report."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from babelclip import __version__
+from babelclip.benchmarks import openmoji
+from babelclip.cli.console import console, program, progress_bars, quieten
+from babelclip.config import PICTOCLIP
+from babelclip.continual import Stage, Stream, Student, load, run_stream
+from babelclip.data import Corpus, read_captions
+from babelclip.encoders import DEFAULT_MODEL
+from babelclip.evaluation import Base, Data, Results, chance_scores, write_results
+from babelclip.languages import normalise_tag
+from babelclip.methods import compose
+from babelclip.report.examples import find_all_examples
+from babelclip.report.page import write_page
+from babelclip.report.terminal import language_table, summary_table
+
+ORDER = ("en", "de", "fa", "fr", "zh", "ru", "es", "ar")  # the papers' "order222", as far as OpenMoji is named in it
+METRIC = "img_r10"
+
+
+def run_demo(
+    out: Path, *, seeds: Sequence[int], languages: Sequence[str] | None, methods: Sequence[str], device: str | None
+) -> None:
+    """Write the data, teach the stream with each method and seed, and write the report.
+
+    Args:
+        out: folder for ``data/``, ``model/``, ``results.json`` and ``index.html``.
+        seeds: one stream a seed and method.
+        languages: the order, or None for ``ORDER``.
+        methods: names such as ``cll+teir``.
+        device: where to run.
+    """
+    quieten()
+    started = time.perf_counter()
+    order = [normalise_tag(language) for language in languages or ORDER]
+    names = [compose(method).name for method in methods]  # a misspelt method fails here, not after minutes
+    student = load(DEFAULT_MODEL, device=device)
+    with progress_bars() as bar:
+        openmoji.write_folder(out / "data", progress=bar("drawing pictograms"))
+        corpora = [_read(out / "data", language) for language in order]
+        stages = [
+            Stage(student.teacher.prepare(train, bar("looking at pictures")),
+                  student.teacher.prepare(test, bar("looking at test pictures")))
+            for train, test in corpora
+        ]  # fmt: skip
+        console.print(_describe(student, stages))
+        streams: dict[str, Stream] = {}
+        runs = []
+        for seed in seeds:
+            for name in names:
+                settings = replace(PICTOCLIP, seed=seed)
+                stream = run_stream(
+                    student, stages, method=name, settings=settings,
+                    progress=partial(bar, f"{name}, seed {seed}: learning"),
+                )  # fmt: skip
+                streams.setdefault(name, stream)
+                runs.append(stream.run)
+    results = Results(
+        version=__version__,
+        base=Base(name=student.encoder.name, fingerprint=student.encoder.fingerprint),
+        data=_describe_data(corpora, stages),
+        runs=runs,
+    )
+    write_results(results, out / "results.json")
+    best = names[-1]
+    streams[best].student.save(out / "model")
+    commands = _next_commands(out, order)
+    write_page(
+        results, out / "index.html", queries_method=best, commands=commands,
+        queries=find_all_examples(streams[best].student, [stage.test for stage in stages]),
+    )  # fmt: skip
+    console.print(language_table(results, METRIC))
+    console.print(summary_table(results))
+    console.print(f"\nDone in {time.perf_counter() - started:.0f} s. Open {out / 'index.html'} to see the searches.")
+    console.print("Next:")
+    for command in commands:
+        console.print(f"  {command}")
+
+
+def _read(folder: Path, language: str) -> tuple[Corpus, Corpus]:
+    """Training and test captions of one language. The validation split is not used: nothing is chosen here."""
+    train, test = (read_captions(folder / f"{language}.{split}.tsv", language) for split in ("train", "test"))
+    return train, test
+
+
+def _describe(student: Student, stages: Sequence[Stage]) -> str:
+    """What is about to happen, with the English score of the untouched base model where English is in the stream."""
+    first = stages[0]
+    lines = [
+        f"Base model {student.encoder.name}: English only, {student.encoder.dim}-d vectors, fingerprint "
+        f"{student.encoder.fingerprint[:12]}",
+        f"{len(first.train.texts):,} training and {len(first.test.texts):,} test names a language; "
+        f"gallery of {len(first.test.files)} pictures never trained on",
+    ]
+    for stage in stages:
+        if stage.language == "en":
+            score, chance = student.evaluate(stage.test), chance_scores(stage.test.owner, len(stage.test.files))
+            shown = (f"{metric} {score[metric]:.1f} % (chance {chance[metric]:.1f})" for metric in ("img_r1", METRIC))
+            lines.append(f"English before any learning: {', '.join(shown)}")
+    return "\n".join(lines)
+
+
+def _describe_data(corpora: Sequence[tuple[Corpus, Corpus]], stages: Sequence[Stage]) -> Data:
+    """Name, fingerprint and counts of the data of a stream."""
+    digest = hashlib.sha256("".join(c.fingerprint for pair in corpora for c in pair).encode()).hexdigest()
+    _, dropped = openmoji.load_concepts()
+    counts = {
+        "languages": len(stages),
+        "train_texts_per_language": len(stages[0].train.texts),
+        "test_texts_per_language": len(stages[0].test.texts),
+        "test_pictures": len(stages[0].test.files),
+        "dropped_duplicate_concepts": dropped,
+    }
+    return Data(name="openmoji", fingerprint=digest, counts=counts)
+
+
+def _next_commands(out: Path, order: Sequence[str]) -> list[str]:
+    """Commands that work as they stand."""
+    last = order[-1]
+    commands = [f"{program()} evaluate --model {out}/model --language {last} --data {out}/data/{last}.test.tsv"]
+    other = next((language for language in ("it", *openmoji.LANGUAGES) if language not in order), None)
+    if other is not None:
+        data = f"--data {out}/data/{other}.train.tsv --test {out}/data/{other}.test.tsv"
+        commands.append(f"{program()} learn --base {out}/model --language {other} {data} --out {out}/model-{other}")
+    return [*commands, f"{program()} learn --help"]

@@ -1,0 +1,127 @@
+"""``babelclip learn``: one language from the user's own captions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from babelclip.cli.console import console, program, progress_bars, quieten
+from babelclip.config import TaskSettings, recipe_for
+from babelclip.continual import load
+from babelclip.data import Corpus, Examples, read_captions
+from babelclip.errors import SettingError
+from babelclip.evaluation import METRICS, chance_scores
+from babelclip.languages import language_name, normalise_tag
+from babelclip.report.terminal import new_table
+from babelclip.training import TaskReport
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where things stand in a caption file."""
+
+    image: str
+    english: str
+    text: str | None
+    images: Path | None
+
+    def read(self, file: Path, language: str) -> Corpus:
+        """Read a caption file with these columns."""
+        return read_captions(
+            file, language, image_column=self.image, english_column=self.english, text_column=self.text,
+            images=self.images,
+        )  # fmt: skip
+
+
+def run_learn(
+    language: str,
+    data: Path,
+    out: Path,
+    *,
+    base: str,
+    method: str,
+    test: Path | None,
+    validation: Path | None,
+    columns: Columns,
+    device: str | None,
+    wishes: dict[str, Any],
+) -> None:
+    """Read, teach, measure, write.
+
+    Args:
+        language: tag of the language.
+        data: training captions.
+        out: folder to write to.
+        base: base model or learnt folder.
+        method: names joined by ``+``.
+        test: captions to measure before and after.
+        validation: captions to choose the best epoch with.
+        columns: where things stand in all three files.
+        device: where to run.
+        wishes: settings that the user gave; None where the recipe's value stands.
+    """
+    quieten()
+    tag = normalise_tag(language)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SettingError(f"--out {out} exists and is not empty", fix="Choose a new folder; nothing is overwritten.")
+    read = {name: columns.read(file, tag) for name, file in
+            (("train", data), ("test", test), ("validation", validation)) if file is not None}  # fmt: skip
+    student = load(base, device=device)
+    settings = replace(recipe_for(student.encoder.name), **{k: v for k, v in wishes.items() if v is not None})
+    known = f", knows {', '.join(student.languages)}" if student.languages else ""
+    console.print(f"Base model {student.encoder.name} ({student.encoder.fingerprint[:12]}){known}")
+    with progress_bars() as bar:
+        ready = {
+            name: student.teacher.prepare(corpus, bar(f"looking at pictures, {name}")) for name, corpus in read.items()
+        }
+        before = student.evaluate(ready["test"]) if "test" in ready else None
+        report = student.learn(
+            tag, ready["train"], method=method, settings=settings, validation=ready.get("validation"),
+            progress=bar(f"learning {language_name(tag)}"),
+        )  # fmt: skip
+    student.save(out)
+    _print_report(report, settings, float(student.encoder.token_table.std()))
+    if before is not None:
+        print_scores(ready["test"], {"before": before, "after": student.evaluate(ready["test"])})
+    console.print(f"Written to {out}. Next:")
+    console.print(f"  {program()} evaluate --model {out} --language {tag} --data {test or 'TEST.tsv'}")
+    console.print(f"  {program()} learn --base {out} --language XX --data XX.tsv --out {out}-XX    # one language more")
+
+
+def print_scores(examples: Examples, columns: dict[str, dict[str, float]]) -> None:
+    """Print a table of scores beside the chance level."""
+    gallery = f"{len(examples.texts):,} texts, gallery of {len(examples.files):,} pictures"
+    table = new_table(f"{language_name(examples.language)}: {gallery}, percent")
+    table.add_column("metric")
+    chance = chance_scores(examples.owner, len(examples.files))
+    for name in (*columns, "chance"):
+        table.add_column(name, justify="right")
+    for metric in METRICS:
+        table.add_row(metric, *(f"{scores[metric]:.1f}" for scores in columns.values()), f"{chance[metric]:.1f}")
+    console.print(table)
+
+
+def _print_report(report: TaskReport, settings: TaskSettings, deviation: float) -> None:
+    """Say what happened, and what the reader may want to change."""
+    cover = report.coverage
+    console.print(
+        f"{cover.texts:,} texts, {cover.tokens_per_text:.1f} tokens each, {cover.tokens_per_word:.2f} a word; "
+        f"{100 * cover.over_limit:.1f} % cut at the tower's limit"
+    )
+    console.print(
+        f"{report.new_tokens:,} new tokens ({cover.unused} of them never reached), "
+        f"{report.overlapping_tokens:,} shared with what was known"
+    )
+    kept = f", epoch {report.epoch} kept" if report.epoch < settings.epochs else ""
+    console.print(f"{report.steps} steps in {report.seconds:.1f} s, loss {report.loss:.3f}{kept}")
+    if cover.texts < settings.batch_size:
+        console.print(f"note: fewer texts than a batch of {settings.batch_size} holds, so each step takes all of them")
+    if report.left_out:
+        console.print(f"{report.left_out} texts an epoch fell into its last, incomplete batch (others each time)")
+    reach = report.steps * settings.learning_rate / deviation
+    if reach < 1:
+        console.print(
+            f"note: {report.steps} steps at a rate of {settings.learning_rate:g} can move a row by {reach:.2f} of the "
+            f"rows' standard deviation; for so little data raise --epochs or --learning-rate"
+        )

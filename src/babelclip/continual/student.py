@@ -1,0 +1,158 @@
+"""A base model with the languages it has learnt: what users hold in their hands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from babelclip.config import TaskSettings, recipe_for
+from babelclip.data import Corpus, Examples, Teacher, read_captions
+from babelclip.data.examples import base_lexicon
+from babelclip.encoders import DEFAULT_MODEL, DualEncoder, encode_tokens, load_encoder
+from babelclip.encoders.base import Progress
+from babelclip.errors import ModelError, SettingError
+from babelclip.evaluation import retrieval_scores
+from babelclip.languages import normalise_tag
+from babelclip.lexicon import Lexicon
+from babelclip.lexicon.store import LEXICON, load_lexicon, read_lexicon_file, save_lexicon
+from babelclip.methods import Stack, compose
+from babelclip.training import TaskReport, train_task
+
+
+class Student:
+    """A frozen base model and a lexicon that grows. The image side never changes.
+
+    Attributes:
+        encoder: the base model.
+        lexicon: all words learnt so far; a new object after each ``learn``.
+        teacher: the base model's vectors, remembered.
+    """
+
+    def __init__(self, encoder: DualEncoder, lexicon: Lexicon | None = None, teacher: Teacher | None = None) -> None:
+        """Start from a base model, or go on with a lexicon learnt on it; ``load`` does it by name."""
+        self.encoder = encoder
+        self.lexicon = base_lexicon(encoder) if lexicon is None else lexicon
+        self.teacher = Teacher(encoder) if teacher is None else teacher
+
+    @property
+    def languages(self) -> list[str]:
+        """Languages in the order in which they were learnt; the base model's own English is not listed."""
+        return self.lexicon.languages
+
+    def learn(
+        self,
+        language: str,
+        data: Path | str | Corpus | Examples,
+        *,
+        method: str | Stack = "cll+teir",
+        settings: TaskSettings | None = None,
+        validation: Path | str | Corpus | Examples | None = None,
+        progress: Progress | None = None,
+    ) -> TaskReport:
+        """Learn one language from captions.
+
+        Args:
+            language: its BCP-47 tag.
+            data: a caption file (see ``read_captions``) or what was made of one.
+            method: names joined by ``+``, or a stack whose memory lives on from language to language.
+            settings: by default the papers' recipe, for ``pictoclip`` its own (docs/methods.md).
+            validation: captions of the same language; the epoch with the best r_mean on them is kept. Without it, the
+                last epoch.
+            progress: called with (steps done, steps to do).
+
+        Raises:
+            BabelclipError: the data or a setting cannot be used; the student is unchanged.
+        """
+        examples = self.examples(language, data)
+        held_out = None if validation is None else self.examples(language, validation)
+        stack = compose(method) if isinstance(method, str) else method
+        self.lexicon, report = train_task(
+            self.encoder, self.lexicon, examples, stack, settings or recipe_for(self.encoder.name),
+            validate=None if held_out is None else lambda draft: self.evaluate(held_out, lexicon=draft)["r_mean"],
+            progress=progress,
+        )  # fmt: skip
+        return report
+
+    def encode_texts(self, texts: Sequence[str], *, language: str | None = None) -> Tensor:
+        """Return (N, dim) vectors of texts in any learnt language, not normalised.
+
+        Args:
+            texts: the texts.
+            language: cut the texts with the tokenizer that this language was learnt with; by default with the newest.
+
+        Raises:
+            UnknownNameError: the language has not been learnt.
+        """
+        return encode_tokens(self.encoder, self.lexicon.table, self.lexicon.encode(texts, language))
+
+    def encode_images(self, files: Sequence[Path | str], *, progress: Progress | None = None) -> Tensor:
+        """Return (N, dim) vectors of pictures, not normalised; no language ever changes them.
+
+        Raises:
+            DataError: a picture is missing or damaged.
+        """
+        return self.encoder.encode_images([Path(file) for file in files], progress=progress)
+
+    def evaluate(self, examples: Examples, *, lexicon: Lexicon | None = None) -> dict[str, float]:
+        """Return the retrieval scores of one language's examples, in percent, protocol ``caption``.
+
+        Args:
+            examples: texts and pictures; the gallery is all their pictures.
+            lexicon: score with another lexicon than the student's own.
+        """
+        words = self.lexicon if lexicon is None else lexicon
+        texts = encode_tokens(self.encoder, words.table, words.encode(examples.texts))
+        return retrieval_scores(texts, examples.images, examples.owner)
+
+    def examples(
+        self, language: str, data: Path | str | Corpus | Examples, progress: Progress | None = None
+    ) -> Examples:
+        """Read captions and put the teacher's vectors beside them; what is ready already is returned as it is.
+
+        Raises:
+            DataError: the file, a row or a picture cannot be used.
+            SettingError: ready-made data is of another language.
+        """
+        if isinstance(data, (Corpus, Examples)) and data.language != normalise_tag(language):
+            raise SettingError(
+                f"the data is in {data.language!r}, but the language given is {language!r}", fix="Give matching ones."
+            )
+        if isinstance(data, Examples):
+            return data
+        corpus = data if isinstance(data, Corpus) else read_captions(Path(data), language)
+        return self.teacher.prepare(corpus, progress)
+
+    def save(self, folder: Path | str) -> None:
+        """Write what was learnt; the base model is not copied, only named and fingerprinted."""
+        save_lexicon(
+            self.lexicon, base_lexicon(self.encoder), Path(folder),
+            base_name=self.encoder.name, fingerprint=self.encoder.fingerprint,
+        )  # fmt: skip
+
+
+def load(model: Path | str = DEFAULT_MODEL, *, base: Path | str | None = None, device: str | None = None) -> Student:
+    """Load a base model, or a folder of learnt languages together with its base model.
+
+    Args:
+        model: ``pictoclip``, a ``CLIPModel`` folder, a hub id, or a folder written by ``Student.save``.
+        base: where the base model of a learnt folder lies now, if it has moved.
+        device: ``cpu``, ``cuda``, ...; by default a GPU where there is one.
+
+    Raises:
+        ModelError: the base model cannot be loaded.
+        FormatError: the learnt folder is damaged or belongs to another base model.
+    """
+    folder = Path(model)
+    if not (folder / LEXICON).is_file():
+        return Student(load_encoder(model, device=device))
+    named = read_lexicon_file(folder).base
+    try:
+        encoder = load_encoder(base or named, device=device)
+    except ModelError as error:
+        raise ModelError(
+            f"the base model of {str(model)!r}, {str(base or named)!r}, cannot be loaded: {error.what}",
+            fix="Say where it lies now: base=... in Python, --base in `babelclip evaluate`.",
+        ) from error
+    return Student(encoder, load_lexicon(folder, base_lexicon(encoder), fingerprint=encoder.fingerprint))

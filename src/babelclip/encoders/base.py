@@ -1,0 +1,57 @@
+"""What babelclip needs of a base model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from tokenizers import Tokenizer
+from torch import Tensor, device
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) while something long runs."""
+
+
+class DualEncoder(Protocol):
+    """A frozen pair of towers with one shared space.
+
+    Attributes:
+        name: the folder or hub id it was loaded from.
+        fingerprint: sha256 over weights, tokenizer and picture preparation; equal means equal vectors.
+        tokenizer: the base tokenizer, English only.
+        token_table: (V, width) the base model's token rows; frozen.
+        bos: id of the start token.
+        eos: id of the end-of-text token, where the text tower pools.
+        max_length: longest text input in tokens, both special tokens included.
+        dim: size of the shared space.
+        device: where the towers run.
+    """
+
+    name: str
+    fingerprint: str
+    tokenizer: Tokenizer
+    token_table: Tensor
+    bos: int
+    eos: int
+    max_length: int
+    dim: int
+    device: device
+
+    def text_tower(self, rows: Tensor, ends: Tensor) -> Tensor:
+        """Run the frozen text tower on token rows.
+
+        Args:
+            rows: (B, L, width) one row per token, L at most ``max_length``; gradients flow through.
+            ends: (B,) position of the first end-of-text token.
+
+        Returns:
+            (B, dim) projected vectors at those positions, not normalised.
+        """
+
+    def encode_images(self, files: Sequence[Path], *, batch_size: int = 64, progress: Progress | None = None) -> Tensor:
+        """Return (N, dim) projected image vectors, not normalised.
+
+        Raises:
+            DataError: a picture is missing or damaged; the message names the file.
+        """

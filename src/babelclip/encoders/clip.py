@@ -1,0 +1,87 @@
+"""CLIP models of ``transformers``: any ``CLIPModel`` folder or hub id."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
+
+from babelclip.encoders.pictures import open_picture
+from babelclip.errors import ModelError
+
+if TYPE_CHECKING:
+    from babelclip.encoders.base import Progress
+
+
+class ClipEncoder:
+    """A frozen CLIP in float32; see ``DualEncoder`` for the attributes."""
+
+    def __init__(self, source: str | Path, *, name: str, device: torch.device) -> None:
+        """Load a model.
+
+        Args:
+            source: a ``CLIPModel`` folder or a hub id.
+            name: how messages and results call it.
+            device: where to run it.
+
+        Raises:
+            ModelError: weights are missing, or the tokenizer is not a fast one.
+        """
+        model, report = CLIPModel.from_pretrained(source, output_loading_info=True, dtype=torch.float32)
+        missing = sorted(report["missing_keys"])
+        if missing:
+            raise ModelError(
+                f"{name} lacks {len(missing)} weights of a CLIPModel, first {missing[0]!r}",
+                fix="Give a complete CLIPModel folder (config.json, model.safetensors, tokenizer files).",
+            )
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        if not getattr(tokenizer, "is_fast", False):
+            raise ModelError(f"{name} has no fast tokenizer", fix="Save one with tokenizer.json beside the weights.")
+        self._model: CLIPModel = model.eval().requires_grad_(False).to(device)
+        self._processor = AutoImageProcessor.from_pretrained(source, backend="pil")
+        self.name, self.device = name, device
+        self.tokenizer = tokenizer.backend_tokenizer
+        self.bos, self.eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+        self.max_length: int = model.config.text_config.max_position_embeddings
+        self.dim: int = model.config.projection_dim
+        self.token_table: Tensor = self._model.text_model.embeddings.token_embedding.weight.detach()
+        self.fingerprint = _fingerprint(self._model, self.tokenizer.to_str(), self._processor.to_json_string())
+
+    def text_tower(self, rows: Tensor, ends: Tensor) -> Tensor:
+        """Token rows (B, L, width) and end positions (B,) to projected vectors (B, dim); see ``DualEncoder``."""
+        tower = self._model.text_model
+        hidden = rows + tower.embeddings.position_embedding.weight[: rows.shape[1]]
+        # No mask tensor: causal attention alone hides what stands behind the end, and stays on the fused path.
+        hidden = tower.encoder(inputs_embeds=hidden, attention_mask=None, is_causal=True).last_hidden_state
+        pooled = tower.final_layer_norm(hidden[torch.arange(len(hidden), device=hidden.device), ends])
+        projected: Tensor = self._model.text_projection(pooled)
+        return projected
+
+    @torch.inference_mode()
+    def encode_images(self, files: Sequence[Path], *, batch_size: int = 64, progress: Progress | None = None) -> Tensor:
+        """Picture files to (N, dim) vectors; see ``DualEncoder``."""
+        vectors = torch.empty(len(files), self.dim)
+        for start in range(0, len(files), batch_size):
+            pictures = [open_picture(file) for file in files[start : start + batch_size]]
+            pixels = self._processor(images=pictures, return_tensors="pt")["pixel_values"].to(self.device)
+            output = self._model.get_image_features(pixel_values=pixels).pooler_output
+            vectors[start : start + len(pictures)] = output.float().cpu()
+            if progress is not None:
+                progress(start + len(pictures), len(files))
+        return vectors
+
+
+def _fingerprint(model: nn.Module, *texts: str) -> str:
+    """Sha256 over names, shapes and bytes of all weights, and the tokenizer's and processor's own descriptions."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.cpu().contiguous().numpy().tobytes())
+    for text in texts:
+        digest.update(text.encode())
+    return digest.hexdigest()

@@ -1,0 +1,74 @@
+"""Find a base model by name and load it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+
+from babelclip.encoders.base import DualEncoder
+from babelclip.encoders.clip import ClipEncoder
+from babelclip.errors import ModelError, SettingError
+from babelclip.registry import Registry
+
+DEFAULT_MODEL = "pictoclip"
+_ASSETS = Path(__file__).parent.parent / "assets"
+
+Loader = Callable[..., DualEncoder]
+FAMILIES: Registry[Loader] = Registry("model family", {"clip": ClipEncoder})
+
+
+def load_encoder(name: str | Path = DEFAULT_MODEL, *, device: str | None = None) -> DualEncoder:
+    """Load a base model.
+
+    Args:
+        name: ``pictoclip`` (comes with babelclip), a ``CLIPModel`` folder, or a hub id such as
+            ``openai/clip-vit-base-patch32``.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; by default a GPU where there is one.
+
+    Raises:
+        SettingError: this machine does not have the device.
+        ModelError: there is no such model, it is not a dual encoder that we know, or it is damaged.
+        UnknownNameError: its family has no loader yet.
+    """
+    chosen = _find_device(device)
+    source = _ASSETS / DEFAULT_MODEL if str(name) == DEFAULT_MODEL else Path(name)
+    looks_local = (
+        source.is_dir() or source.is_absolute() or str(name).startswith((".", "~")) or str(name).count("/") != 1
+    )
+    try:
+        if source.is_dir():
+            family = json.loads((source / "config.json").read_text())["model_type"]
+            return FAMILIES[family](source, name=str(name), device=chosen)
+        if looks_local:
+            raise ModelError(
+                f"there is no folder {str(name)!r}",
+                fix=f"Give a CLIPModel folder, a hub id (owner/name), or {DEFAULT_MODEL!r} for the built-in model.",
+            )
+        from transformers import AutoConfig
+
+        family = AutoConfig.from_pretrained(str(name)).model_type
+        return FAMILIES[family](str(name), name=str(name), device=chosen)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ModelError(
+            f"cannot load the base model {str(name)!r}{offline}: {reason}",
+            fix="Give a complete CLIPModel folder (config.json, model.safetensors, tokenizer.json, "
+            "preprocessor_config.json) or a hub id that this machine can reach.",
+        ) from error
+
+
+def _find_device(name: str | None) -> torch.device:
+    """Return a device that works; by default a GPU where there is one."""
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise SettingError(f"the device {name!r} cannot be used: {reason}", fix="Try 'cpu'.") from error
+    return device

@@ -1,0 +1,81 @@
+"""Everything that babelclip raises on purpose.
+
+    BabelclipError              catch this one to catch them all
+    ├── UnknownNameError        a method, setting, language or column that does not exist (did you mean ...?)
+    ├── SettingError            a setting whose value cannot work
+    ├── DataError               a caption file, a row of it, or a picture that cannot be used
+    ├── ModelError              a base model that cannot be loaded or taught
+    ├── FormatError             a file of ours that is damaged, too new, or belongs to another model
+    └── MissingExtraError       an optional package that is not installed
+
+Every message has the same three parts: where (file and line), what (the value found and the value expected), and the
+way out (what to type or to change).
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+
+class BabelclipError(Exception):
+    """A mistake that the caller can mend; its message says how."""
+
+    def __init__(self, what: str, *, fix: str, file: Path | str | None = None, line: int | None = None) -> None:
+        """Put a message together.
+
+        Args:
+            what: what is wrong, with the value found and the value expected.
+            fix: the way out, one sentence.
+            file: the file at fault.
+            line: its line, counted from 1, header included.
+        """
+        place = "" if file is None else f"{file}: " if line is None else f"{file}:{line}: "
+        super().__init__(f"{place}{what}. {fix}")
+        self.what, self.fix, self.file, self.line = what, fix, file, line
+
+
+class UnknownNameError(BabelclipError):
+    """A name that is in none of our tables."""
+
+    def __init__(
+        self, kind: str, name: str, known: Iterable[str], *, file: Path | str | None = None, line: int | None = None
+    ) -> None:
+        """Name the closest known names and list them all."""
+        names = sorted(known)
+        close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        guess = f"Did you mean {close[0]!r}? " if close else ""
+        super().__init__(
+            f"unknown {kind} {name!r}", fix=f"{guess}Known: {', '.join(names) or '(none)'}.", file=file, line=line
+        )
+
+
+class SettingError(BabelclipError):
+    """A setting has a value that cannot work."""
+
+
+class DataError(BabelclipError):
+    """A caption file, one of its rows, or a picture cannot be used."""
+
+
+class ModelError(BabelclipError):
+    """A base model cannot be loaded or cannot be taught."""
+
+
+class FormatError(BabelclipError):
+    """A file written by babelclip is damaged, too new, or belongs to another base model."""
+
+
+class MissingExtraError(BabelclipError):
+    """An optional package is needed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        """Say what to install: ``pip install 'babelclip[extra]'``."""
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed",
+            fix=f"Install it with: pip install 'babelclip[{extra}]'.",
+        )

@@ -1,0 +1,12 @@
+"""Everything about words: learn, merge, count and initialise; coverage; files."""
+
+from babelclip.lexicon.bpe import Vocabulary, learn_bpe
+from babelclip.lexicon.coverage import Coverage, measure_coverage
+from babelclip.lexicon.lexicon import Lexicon, Snapshot, tokenise
+from babelclip.lexicon.merge import Growth, merge_vocabularies
+from babelclip.lexicon.rows import INITIALISERS
+
+__all__ = [
+    "INITIALISERS", "Coverage", "Growth", "Lexicon", "Snapshot", "Vocabulary", "learn_bpe", "measure_coverage",
+    "merge_vocabularies", "tokenise",
+]  # fmt: skip

@@ -1,0 +1,49 @@
+"""How well a lexicon covers a language: what to look at before and after teaching it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Figures over the training texts of one language.
+
+    Attributes:
+        texts: number of texts.
+        tokens_per_text: mean number of tokens without special tokens.
+        tokens_per_word: the same per white-space separated word (Chinese, Japanese and Thai have few of those).
+        over_limit: share of texts, 0 to 1, that are longer than the tower's limit and are cut there.
+        unused: how many of the language's own new tokens occur in none of its training texts: old merges fire first, so
+            they cannot be reached.
+    """
+
+    texts: int
+    tokens_per_text: float
+    tokens_per_word: float
+    over_limit: float
+    unused: int
+
+
+def measure_coverage(
+    texts: Sequence[str], tokens: Sequence[Sequence[int]], *, max_length: int, new_ids: range
+) -> Coverage:
+    """Measure how the tokens of texts fit.
+
+    Args:
+        texts: the texts.
+        tokens: their token ids without special tokens and without truncation.
+        max_length: the tower's limit, special tokens included (77 for CLIP).
+        new_ids: ids that were appended for this language.
+    """
+    words = sum(len(text.split()) for text in texts)
+    total = sum(len(ids) for ids in tokens)
+    used = {token for ids in tokens for token in ids}
+    return Coverage(
+        texts=len(texts),
+        tokens_per_text=total / max(1, len(texts)),
+        tokens_per_word=total / max(1, words),
+        over_limit=sum(len(ids) > max_length - 2 for ids in tokens) / max(1, len(texts)),
+        unused=sum(token not in used for token in new_ids),
+    )

@@ -1,0 +1,148 @@
+"""The lexicon: vocabulary, token rows, usage counts and one snapshot per language."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from babelclip.errors import ModelError, SettingError, UnknownNameError
+from babelclip.lexicon.bpe import Vocabulary, build_tokenizer, learn_bpe, read_vocabulary
+from babelclip.lexicon.merge import Growth, merge_vocabularies
+from babelclip.lexicon.rows import INITIALISERS
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The size of the vocabulary when a language was learnt; so many first tokens and merges are its tokenizer."""
+
+    num_tokens: int
+    num_merges: int
+
+
+@dataclass
+class Lexicon:
+    """Everything about words.
+
+    Attributes:
+        base_tokenizer: the base model's tokenizer, for its algorithm.
+        vocabulary: all tokens and merges; the first ``num_base_tokens`` are the base model's.
+        table: (V, width) float32 token rows.
+        uses: (V,) int64, the papers' token frequency n_i: 1 + (earlier tasks that used the token) + 1[base token], so
+            English pre-training counts as one use of every base token.
+        bos: id of the start token.
+        eos: id of the end-of-text token, where the tower pools; also padding.
+        max_length: longest input of the tower in tokens, the two special tokens included.
+        num_base_tokens: size of the base vocabulary.
+        snapshots: language -> size of the vocabulary when it was learnt, in the order of learning.
+    """
+
+    base_tokenizer: Tokenizer
+    vocabulary: Vocabulary
+    table: Tensor
+    uses: Tensor
+    bos: int
+    eos: int
+    max_length: int
+    num_base_tokens: int
+    snapshots: dict[str, Snapshot] = field(default_factory=dict)
+
+    @classmethod
+    def from_base(cls, tokenizer: Tokenizer, table: Tensor, *, bos: int, eos: int, max_length: int) -> Lexicon:
+        """Start from a base model.
+
+        Raises:
+            ModelError: the table and the tokenizer disagree, or some text could not be written with the vocabulary.
+        """
+        vocabulary = read_vocabulary(tokenizer)
+        if len(vocabulary.tokens) != len(table):
+            raise ModelError(
+                f"the tokenizer has {len(vocabulary.tokens)} tokens but the token table has {len(table)} rows",
+                fix="Tokenizer and model must come from the same folder.",
+            )
+        probe = build_tokenizer(tokenizer, vocabulary)
+        everything = "".join(map(chr, range(0x80))) + "é中ж؀🙂"
+        if eos in probe.encode(everything, add_special_tokens=False).ids:
+            raise ModelError(
+                "the base vocabulary cannot write every byte, so unknown text would end a caption early",
+                fix="Use a base model with a complete byte-level vocabulary.",
+            )
+        uses = torch.full((len(table),), 2, dtype=torch.int64)
+        return cls(tokenizer, vocabulary, table.float().clone(), uses, bos, eos, max_length, len(table))
+
+    @property
+    def languages(self) -> list[str]:
+        """Languages in the order in which they were learnt."""
+        return list(self.snapshots)
+
+    def copy(self) -> Lexicon:
+        """Return a lexicon that can be grown and trained without changing this one."""
+        return dataclasses.replace(self, uses=self.uses.clone(), snapshots=dict(self.snapshots))
+
+    def grow(
+        self, language: str, texts: Iterable[str], *, vocab_size: int, initialiser: str, generator: torch.Generator
+    ) -> Growth:
+        """Learn a language's BPE from its training texts, append what is new, and keep a snapshot.
+
+        Old ids, rows and counts stay bit for bit; new rows follow ``initialiser``; new counts are 1.
+
+        Args:
+            language: its tag.
+            texts: training texts only.
+            vocab_size: tokens asked for (papers: 10,000).
+            initialiser: a name of ``INITIALISERS``.
+            generator: chance for the new rows.
+
+        Raises:
+            SettingError: the language was learnt before.
+            UnknownNameError: there is no such initialiser.
+        """
+        if language in self.snapshots:
+            raise SettingError(
+                f"{language!r} was learnt before (languages: {', '.join(self.languages)})",
+                fix="Start from a model without it, or choose another tag such as one with a region.",
+            )
+        make_rows = INITIALISERS[initialiser]
+        growth = merge_vocabularies(self.vocabulary, learn_bpe(texts, self.base_tokenizer, vocab_size))
+        rows = make_rows(self.table, growth.new_tokens, generator)
+        self.vocabulary = growth.vocabulary
+        self.table = torch.cat([self.table, rows])
+        self.uses = torch.cat([self.uses, torch.ones(growth.new_tokens, dtype=torch.int64)])
+        self.snapshots[language] = Snapshot(len(growth.vocabulary.tokens), len(growth.vocabulary.merges))
+        return growth
+
+    def tokenizer(self, language: str | None = None) -> Tokenizer:
+        """Return the tokenizer of today, or the snapshot that a language was learnt with (no tokenisation drift).
+
+        Raises:
+            UnknownNameError: the language has not been learnt.
+        """
+        if language is None:
+            return build_tokenizer(self.base_tokenizer, self.vocabulary)
+        if language not in self.snapshots:
+            raise UnknownNameError("learnt language", language, self.snapshots)
+        size = self.snapshots[language]
+        prefix = Vocabulary(self.vocabulary.tokens[: size.num_tokens], self.vocabulary.merges[: size.num_merges])
+        return build_tokenizer(self.base_tokenizer, prefix)
+
+    def add_specials(self, tokens: Sequence[Sequence[int]]) -> list[list[int]]:
+        """Put start and end around token ids and cut at the tower's limit, keeping the end."""
+        room = self.max_length - 2
+        return [[self.bos, *ids[:room], self.eos] for ids in tokens]
+
+    def encode(self, texts: Sequence[str], language: str | None = None) -> list[list[int]]:
+        """Return the tower's input ids of texts: start, pieces, end; at most ``max_length``."""
+        return self.add_specials(tokenise(self.tokenizer(language), texts))
+
+    def count_use(self, tokens_of_task: Tensor) -> None:
+        """Count one more use, n_i <- n_i + 1, for the tokens T_t of a finished task."""
+        self.uses[tokens_of_task] += 1
+
+
+def tokenise(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """Return token ids without special tokens and without truncation."""
+    return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]

@@ -1,0 +1,129 @@
+"""A lexicon on disk: what was added to, and changed in, the base model's own. Plain JSON and safetensors.
+
+lexicon.json       format, base model, languages with their snapshots, appended tokens and merges, sha256 of the rows
+rows.safetensors   ids (R,), rows (R, width) float32: every row that differs from the base model's; uses (V,)
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from babelclip.errors import FormatError
+from babelclip.files import sha256, write_whole
+from babelclip.lexicon.bpe import Vocabulary
+from babelclip.lexicon.lexicon import Lexicon, Snapshot
+
+FORMAT = 1
+LEXICON, ROWS = "lexicon.json", "rows.safetensors"
+
+
+class _Languages(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    num_tokens: int
+    num_merges: int
+
+
+class LexiconFile(BaseModel):
+    """The content of ``lexicon.json``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: int
+    base: str
+    base_fingerprint: str
+    languages: dict[str, _Languages]
+    tokens: list[str]
+    merges: list[tuple[str, str]]
+    rows_sha256: str
+
+
+def save_lexicon(lexicon: Lexicon, base: Lexicon, folder: Path, *, base_name: str, fingerprint: str) -> None:
+    """Write a lexicon as its difference from the base model's.
+
+    The rows come first and ``lexicon.json``, which carries their sha256, comes last: a folder that was interrupted half
+    way is either the old one or is refused by ``load_lexicon``, never mixed in silence.
+    """
+    changed = torch.ones(len(lexicon.table), dtype=torch.bool)
+    changed[: len(base.table)] = (lexicon.table[: len(base.table)] != base.table).any(dim=1)
+    ids = changed.nonzero().squeeze(1)
+    tensors = {"ids": ids, "rows": lexicon.table[ids].contiguous(), "uses": lexicon.uses}
+    write_whole(folder / ROWS, save(tensors))
+    content = LexiconFile(
+        format=FORMAT,
+        base=base_name,
+        base_fingerprint=fingerprint,
+        languages={
+            tag: _Languages(num_tokens=size.num_tokens, num_merges=size.num_merges)
+            for tag, size in lexicon.snapshots.items()
+        },
+        tokens=list(lexicon.vocabulary.tokens[len(base.vocabulary.tokens) :]),
+        merges=list(lexicon.vocabulary.merges[len(base.vocabulary.merges) :]),
+        rows_sha256=sha256(folder / ROWS),
+    )
+    write_whole(folder / LEXICON, json.dumps(content.model_dump(), ensure_ascii=False, indent=0) + "\n")
+
+
+def read_lexicon_file(folder: Path) -> LexiconFile:
+    """Read ``lexicon.json`` of a folder written by ``save_lexicon``.
+
+    Raises:
+        FormatError: it is missing, damaged or of another format.
+    """
+    file = folder / LEXICON
+    try:
+        content = LexiconFile.model_validate_json(file.read_bytes())
+    except FileNotFoundError as error:
+        raise FormatError(
+            f"no {LEXICON} in this folder", file=folder, fix="Give a folder written by `babelclip learn`."
+        ) from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"]))
+        raise FormatError(
+            f"{place} {problem['msg']}", file=file, fix="The file is damaged: learn the languages again."
+        ) from error
+    if content.format != FORMAT:
+        raise FormatError(
+            f"format {content.format}, this babelclip reads {FORMAT}", file=file, fix="Use a matching babelclip."
+        )
+    return content
+
+
+def load_lexicon(folder: Path, base: Lexicon, *, fingerprint: str) -> Lexicon:
+    """Read a lexicon written by ``save_lexicon`` onto its base model's.
+
+    Raises:
+        FormatError: a file is missing or damaged, or it was learnt on another base model.
+    """
+    content = read_lexicon_file(folder)
+    if content.base_fingerprint != fingerprint:
+        raise FormatError(
+            f"learnt on {content.base!r} with fingerprint {content.base_fingerprint[:12]}, but the base model given "
+            f"has {fingerprint[:12]}",
+            file=folder / LEXICON, fix="Give the base model that it was learnt on.",
+        )  # fmt: skip
+    rows = folder / ROWS
+    try:
+        if sha256(rows) != content.rows_sha256:
+            raise FormatError(
+                f"sha256 is {sha256(rows)[:12]}, but {LEXICON} says {content.rows_sha256[:12]}",
+                file=rows, fix="The file is damaged or only half was written: learn the languages again.",
+            )  # fmt: skip
+        tensors = load_file(rows)
+    except (OSError, SafetensorError) as error:
+        raise FormatError(f"cannot be read ({error})", file=rows, fix="Learn the languages again.") from error
+    table = torch.cat([base.table, torch.zeros(len(content.tokens), base.table.shape[1])])
+    table[tensors["ids"]] = tensors["rows"]
+    lexicon = base.copy()
+    lexicon.vocabulary = Vocabulary(
+        base.vocabulary.tokens + tuple(content.tokens), base.vocabulary.merges + tuple(content.merges)
+    )
+    lexicon.table, lexicon.uses = table, tensors["uses"]
+    lexicon.snapshots = {tag: Snapshot(size.num_tokens, size.num_merges) for tag, size in content.languages.items()}
+    return lexicon

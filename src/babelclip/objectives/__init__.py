@@ -1,0 +1,6 @@
+"""Pure loss functions: tensors in, a scalar out."""
+
+from babelclip.objectives.contrastive import contrastive
+from babelclip.objectives.distillation import distillation
+
+__all__ = ["contrastive", "distillation"]

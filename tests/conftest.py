@@ -1,0 +1,106 @@
+"""A tiny CLIP with random weights and the built-in tokenizer; caption files with real little pictures."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: a test that reaches for a hub fails at once
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessorPil, CLIPModel
+
+import babelclip
+from babelclip.data import Corpus, Examples, Teacher, read_captions
+from babelclip.encoders import DualEncoder, load_encoder
+from babelclip.encoders.load import _ASSETS
+
+SHARED = Path(__file__).parents[2] / "shared"
+COLOURS = {
+    "red": ("rot", "красный"), "green": ("grün", "зелёный"), "blue": ("blau", "синий"), "white": ("weiß", "белый"),
+    "black": ("schwarz", "чёрный"), "yellow": ("gelb", "жёлтый"), "brown": ("braun", "коричневый"),
+    "pink": ("rosa", "розовый"),
+}  # fmt: skip
+THINGS = {"square": ("quadrat", "квадрат"), "field": ("feld", "поле"), "wall": ("wand", "стена")}
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory) -> Path:
+    """An ordinary CLIPModel folder: width 32, 2 layers, 16 px."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tokenizer = AutoTokenizer.from_pretrained(_ASSETS / "pictoclip")
+    shared = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 2}
+    text = {**shared, "vocab_size": len(tokenizer), "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.eos_token_id}  # fmt: skip
+    torch.manual_seed(0)
+    config = CLIPConfig(
+        text_config=text, vision_config={**shared, "image_size": 16, "patch_size": 8}, projection_dim=24
+    )
+    CLIPModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_folder) -> DualEncoder:
+    return load_encoder(tiny_folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def captions(tmp_path_factory) -> Path:
+    """24 pictures with captions in German and Russian: ``de.tsv`` and ``ru.tsv``."""
+    folder = tmp_path_factory.mktemp("captions")
+    rows = {"de": ["image\ten\tde"], "ru": ["image\ten\tru"]}
+    for i, (colour, (de, ru)) in enumerate(COLOURS.items()):
+        for j, (thing, (thing_de, thing_ru)) in enumerate(THINGS.items()):
+            name = f"{i}-{j}.png"
+            Image.new("RGB", (20, 20), colour).save(folder / name)
+            rows["de"].append(f"{name}\ta {colour} {thing}\tein {thing_de} in {de}")
+            rows["ru"].append(f"{name}\ta {colour} {thing}\t{ru} {thing_ru}")
+    for language, lines in rows.items():
+        (folder / f"{language}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def corpora(captions) -> dict[str, Corpus]:
+    return {language: read_captions(captions / f"{language}.tsv", language) for language in ("de", "ru")}
+
+
+@pytest.fixture(scope="session")
+def examples(tiny, corpora) -> dict[str, Examples]:
+    teacher = Teacher(tiny)
+    return {language: teacher.prepare(corpus) for language, corpus in corpora.items()}
+
+
+@pytest.fixture
+def quick() -> babelclip.TaskSettings:
+    return babelclip.TaskSettings(vocab_size=400, batch_size=8, epochs=2, learning_rate=1e-3)
+
+
+@pytest.fixture(scope="session")
+def openmoji_folder(tmp_path_factory) -> Path:
+    """The built-in data set as files: English and Korean."""
+    pytest.importorskip("resvg_py", reason="the built-in data needs the extra [demo]")
+    from babelclip.benchmarks import openmoji
+
+    folder = tmp_path_factory.mktemp("openmoji")
+    openmoji.write_folder(folder, ["en", "ko"])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pictoclip() -> babelclip.Student:
+    return babelclip.load("pictoclip", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def pictoclip_scores(pictoclip, openmoji_folder) -> dict[str, float]:
+    """English scores of the untouched built-in model on the held-out concepts."""
+    test = pictoclip.examples("en", openmoji_folder / "en.test.tsv")
+    size = sum(file.stat().st_size for file in (_ASSETS / "pictoclip").iterdir())
+    return pictoclip.evaluate(test) | {"gallery": len(test.files), "bytes": size}

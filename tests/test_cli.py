@@ -1,0 +1,156 @@
+import json
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import babelclip
+from babelclip import __version__
+from babelclip.cli.main import app
+from babelclip.errors import BabelclipError
+from babelclip.evaluation import read_results
+
+RUNNER = CliRunner()
+
+
+def invoke(*arguments) -> str:
+    """Run in this process; errors that users see are raised."""
+    result = RUNNER.invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def spawn(*arguments, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "babelclip", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def test_help_imports_nothing_heavy_and_is_fast():
+    code = "import sys, babelclip.cli.main; print([m for m in ('torch', 'numpy', 'transformers') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+    seconds: dict[str, list[float]] = {"--help": [], "nothing": []}
+    for _ in range(5):
+        for what, command in (("--help", ["-m", "babelclip", "--help"]), ("nothing", ["-c", "pass"])):
+            started = time.perf_counter()
+            subprocess.run([sys.executable, *command], capture_output=True, check=True)
+            seconds[what].append(time.perf_counter() - started)
+    # 0.4 s, or on a busy machine as many times the start of Python itself as that is on an idle one
+    assert statistics.median(seconds["--help"]) < max(0.4, 15 * statistics.median(seconds["nothing"]))
+    assert "demo" in spawn("--help").stdout
+
+
+def test_the_version_is_printed():
+    assert invoke("--version").strip() == f"babelclip {__version__}"
+
+
+def test_public_names_are_there_and_lazy():
+    code = (
+        "import sys, babelclip; assert 'torch' not in sys.modules; [getattr(babelclip, n) for n in babelclip.__all__]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="has no attribute 'laod'; it has BabelclipError"):
+        _ = babelclip.laod
+
+
+def test_learn_and_evaluate_on_own_data(captions, tiny_folder, tmp_path):
+    out = tmp_path / "learnt"
+    printed = invoke(
+        "learn", "--base", tiny_folder, "--language", "de", "--data", captions / "de.tsv", "--test",
+        captions / "de.tsv", "--validation", captions / "de.tsv", "--out", out, "--epochs", 2, "--batch-size", 8,
+        "--vocab-size", 400, "--device", "cpu",
+    )  # fmt: skip
+    for piece in ("24 texts", "new tokens", "6 steps", "img_r10", "chance", "note: 6 steps at a rate of 5e-05"):
+        assert piece in printed
+    second = tmp_path / "both"
+    printed = invoke("learn", "--base", out, "--language", "ru", "--data", captions / "ru.tsv", "--out", second,
+                     "--epochs", 1, "--batch-size", 20, "--vocab-size", 400, "--device", "cpu")  # fmt: skip
+    assert "knows de" in printed
+    assert "4 texts an epoch fell into its last, incomplete batch" in printed
+    scores = json.loads(
+        invoke("evaluate", "--model", second, "--language", "de", "--data", captions / "de.tsv", "--json")
+    )
+    assert scores["chance"]["img_r1"] == pytest.approx(100 / 24)
+    assert 0 <= scores["scores"]["r_mean"] <= 100
+    printed = invoke("evaluate", "--model", out, "--language", "ru", "--data", captions / "ru.tsv")
+    assert "has not learnt 'ru'; it knows de" in printed
+
+
+def test_nothing_is_overwritten(captions, tmp_path):
+    (tmp_path / "x").write_text("precious")
+    with pytest.raises(BabelclipError, match="exists and is not empty"):
+        invoke("learn", "--language", "de", "--data", captions / "de.tsv", "--out", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("--language", "German", "--data", "{dir}/de.tsv"),
+            "error: 'German' is not a language tag. Did you mean 'de'?",
+        ),
+        (("--language", "fr", "--data", "{dir}/de.tsv"), "de.tsv:1: unknown column 'fr'"),
+        (("--language", "de", "--data", "{dir}/none.tsv"), "none.tsv: there is no such file"),
+        (("--language", "de", "--data", "{dir}/empty.tsv"), "empty.tsv: the file has a header but no rows"),
+        (("--language", "de", "--data", "{dir}/missing.tsv"), "missing.tsv:2: there is no picture 'gone.png'"),
+        (("--language", "de", "--data", "{dir}/blank.tsv"), "blank.tsv:2: the column 'de' is empty"),
+        (("--language", "de", "--data", "{dir}/cut.tsv"), "cut.png: the picture is damaged"),
+    ],
+)
+def test_mistakes_end_with_one_clear_line_and_exit_code_1(arguments, message, captions, tmp_path):
+    for name, row in {
+        "empty": "",
+        "missing": "gone.png\tx\ty\n",
+        "blank": "0-0.png\tx\t\n",
+        "cut": "cut.png\tx\ty\n",
+    }.items():
+        (captions / f"{name}.tsv").write_text(f"image\ten\tde\n{row}")
+    Image.effect_noise((64, 64), 50).save(captions / "cut.png")
+    (captions / "cut.png").write_bytes((captions / "cut.png").read_bytes()[:-500])
+    filled = [argument.format(dir=captions) for argument in arguments]
+    done = spawn("learn", *filled, "--out", tmp_path / "out", "--device", "cpu")
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists(), "nothing half-written stays"
+
+
+def test_the_demo_measures_reports_and_repeats_itself(openmoji_folder, tmp_path):
+    """A short stream through the whole road, twice: equal results, a page that needs nothing else."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "data").symlink_to(openmoji_folder)
+        printed = invoke(
+            "demo", "--out", tmp_path / name, "--languages", "en,ko", "--methods", "teir", "--device", "cpu"
+        )
+    for piece in ("English before any learning", "ko Korean", "cll+teir", "chance", "index.html", " evaluate --model"):
+        assert piece in printed
+    one, two = (read_results(tmp_path / name / "results.json") for name in ("one", "two"))
+    without_cost = {"runs": {"__all__": {"cost"}}}
+    assert one.model_dump_json(exclude=without_cost) == two.model_dump_json(exclude=without_cost)
+    run = one.runs[0]
+    english, korean = run.scores["img_r10"][0][0], run.scores["img_r10"][1][1]
+    assert korean >= english / 2
+    assert run.chance["img_r10"] == pytest.approx(1.25)
+    page = (tmp_path / "one" / "index.html").read_text(encoding="utf-8")
+    assert page.count('class="query"') == 10
+    assert "✓" in page
+    assert "<svg" in page
+    assert not any(
+        outside in page for outside in ('src="http', 'href="http', "<script", "@import", 'url("http', "url(http")
+    )
+    other = (tmp_path / "two" / "index.html").read_text(encoding="utf-8")
+    assert page.replace(str(tmp_path / "one"), "OUT") == other.replace(str(tmp_path / "two"), "OUT")
+    printed = invoke("evaluate", "--model", tmp_path / "one" / "model", "--language", "ko", "--data",
+                     openmoji_folder / "ko.test.tsv", "--device", "cpu")  # fmt: skip
+    assert f"{run.scores['img_r10'][1][1]:.1f}" in printed
+
+
+def test_a_misspelt_method_fails_before_any_work(tmp_path):
+    with pytest.raises(BabelclipError, match="Did you mean 'teir'"):
+        invoke("demo", "--methods", "cll,tier", "--out", tmp_path)
+    assert not any(tmp_path.iterdir())

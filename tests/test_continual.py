@@ -1,0 +1,108 @@
+import pytest
+import torch
+
+import babelclip
+from babelclip.continual import Stage, run_stream
+from babelclip.data.examples import base_lexicon
+from babelclip.encoders import encode_tokens
+from babelclip.errors import FormatError, ModelError, SettingError
+from babelclip.evaluation import METRICS
+
+
+@pytest.fixture
+def stages(examples):
+    return [Stage(examples[tag], examples[tag]) for tag in ("de", "ru")]
+
+
+def test_a_stream_fills_the_lower_triangle_and_leaves_its_student_alone(tiny, stages, quick):
+    student = babelclip.Student(tiny)
+    stream = run_stream(student, stages, method="teir", settings=quick)
+    run = stream.run
+    assert (run.method, run.order, run.needs_language) == ("cll+teir", ["de", "ru"], False)
+    assert [len(row) for row in run.scores["img_r1"]] == [1, 2]
+    assert set(run.scores) == set(METRICS)
+    assert run.chance["img_r1"] == pytest.approx(100 / 24)
+    assert student.languages == []
+    assert stream.student.languages == ["de", "ru"]
+    assert run.scores["r_mean"][1][0] == stream.student.evaluate(stages[0].test)["r_mean"]
+    assert run.settings["seed"] == quick.seed
+
+
+def test_two_streams_with_one_seed_are_equal_apart_from_cost(tiny, stages, quick):
+    one, two = (run_stream(babelclip.Student(tiny), stages, method="cll", settings=quick).run for _ in range(2))
+    assert one.model_dump(exclude={"cost"}) == two.model_dump(exclude={"cost"})
+    assert set(type(one.cost).model_fields) == {"train_s", "eval_s", "peak_mb", "texts_per_s"}
+
+
+def test_a_stream_names_each_language_once(tiny, stages, quick):
+    with pytest.raises(SettingError, match="each once"):
+        run_stream(babelclip.Student(tiny), [stages[0], stages[0]], method="cll", settings=quick)
+    with pytest.raises(SettingError, match="at least one"):
+        run_stream(babelclip.Student(tiny), [], method="cll", settings=quick)
+
+
+def test_the_six_lines_of_the_readme(tiny_folder, captions, quick, tmp_path):
+    model = babelclip.load(tiny_folder, device="cpu")
+    before = model.encode_images([captions / "0-0.png"])
+    report = model.learn("de", captions / "de.tsv", settings=quick, validation=captions / "de.tsv")
+    assert 1 <= report.epoch <= quick.epochs
+    model.learn("ru", captions / "ru.tsv", settings=quick)
+    model.save(tmp_path / "learnt")
+    back = babelclip.load(tmp_path / "learnt", device="cpu")
+    texts = ["ein rotes quadrat", "красный квадрат"]
+    assert back.languages == ["de", "ru"]
+    assert torch.equal(back.encode_texts(texts), model.encode_texts(texts))
+    assert torch.equal(back.encode_images([captions / "0-0.png"]), before), "no language changes a picture's vector"
+
+
+def test_a_student_goes_on_where_it_was_saved(tiny, examples, quick, tmp_path, tiny_folder):
+    whole = babelclip.Student(tiny)
+    whole.learn("de", examples["de"], settings=quick)
+    whole.save(tmp_path / "de")
+    whole.learn("ru", examples["ru"], settings=quick)
+    halves = babelclip.load(tmp_path / "de", base=tiny_folder, device="cpu")
+    halves.learn("ru", examples["ru"], settings=quick)
+    assert torch.equal(halves.lexicon.table, whole.lexicon.table)
+    assert torch.equal(halves.lexicon.uses, whole.lexicon.uses)
+
+
+def test_a_snapshot_tokenizer_can_be_asked_for(tiny, examples, quick):
+    student = babelclip.Student(tiny)
+    student.learn("de", examples["de"], settings=quick)
+    then = student.lexicon.encode(["красный"])
+    student.learn("ru", examples["ru"], settings=quick)
+    assert student.lexicon.encode(["красный"], "de") == then != student.lexicon.encode(["красный"])
+    assert not torch.equal(student.encode_texts(["красный"]), student.encode_texts(["красный"], language="de"))
+
+
+def test_with_teir_a_language_without_shared_tokens_is_exact(tiny, examples, quick):
+    """Rows outside T_t do not change at all, so texts that use none of them keep their vectors bit for bit."""
+    student = babelclip.Student(tiny)
+    base = base_lexicon(tiny)
+    student.learn("ru", examples["ru"], settings=quick)
+    english = ["apple", "dog"]
+    ids = student.lexicon.encode(english)
+    used = set(torch.cat([torch.tensor(i) for i in student.lexicon.encode(examples["ru"].texts)]).tolist())
+    assert not used & {token for sequence in ids for token in sequence[1:-1]}
+    assert torch.equal(student.encode_texts(english), encode_tokens(tiny, base.table, base.encode(english)))
+
+
+def test_a_failed_task_changes_nothing(tiny, examples, quick):
+    student = babelclip.Student(tiny)
+    student.learn("de", examples["de"], settings=quick)
+    before = student.lexicon
+    with pytest.raises(SettingError, match="'de' was learnt before"):
+        student.learn("de", examples["de"], settings=quick)
+    with pytest.raises(SettingError, match="the data is in 'de', but the language given is 'ru'"):
+        student.learn("ru", examples["de"], settings=quick)
+    assert student.lexicon is before
+
+
+def test_a_learnt_folder_needs_its_own_base_model(tiny, examples, quick, tmp_path):
+    student = babelclip.Student(tiny)
+    student.learn("de", examples["de"], settings=quick)
+    student.save(tmp_path / "de")
+    with pytest.raises(FormatError, match="learnt on .* with fingerprint"):
+        babelclip.load(tmp_path / "de", base="pictoclip", device="cpu")
+    with pytest.raises(ModelError, match=r"the base model of .*de', './gone', cannot be loaded.*Say where it lies now"):
+        babelclip.load(tmp_path / "de", base="./gone")

@@ -1,0 +1,129 @@
+import shutil
+
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoTokenizer, CLIPModel
+
+from babelclip.data.examples import base_lexicon
+from babelclip.encoders import encode_tokens, load_encoder, open_picture
+from babelclip.encoders.tower import first_ends, pad
+from babelclip.errors import DataError, ModelError, SettingError, UnknownNameError
+
+TEXTS = ["a red square", "a", "a small dog on a very long green field under a blue sky " * 3, "🍎 apple"]
+
+
+def test_text_and_image_vectors_equal_those_of_transformers(tiny, tiny_folder, captions):
+    model, tokenizer = CLIPModel.from_pretrained(tiny_folder).eval(), AutoTokenizer.from_pretrained(tiny_folder)
+    lexicon = base_lexicon(tiny)
+    found = encode_tokens(tiny, lexicon.table, lexicon.encode(TEXTS))
+    inputs = tokenizer(TEXTS, padding="max_length", max_length=77, truncation=True, return_tensors="pt")
+    with torch.inference_mode():
+        expected = model.get_text_features(**inputs).pooler_output
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
+    assert tiny.encode_images([captions / "0-0.png"] * 3).shape == (3, 24)
+
+
+def test_trimmed_equals_padded(tiny):
+    """Contract 5: what stands behind the first end-of-text changes nothing."""
+    lexicon = base_lexicon(tiny)
+    sequences = lexicon.encode(TEXTS)
+    trimmed = encode_tokens(tiny, lexicon.table, sequences)
+    padded = [ids + [lexicon.eos] * (77 - len(ids)) for ids in sequences]
+    torch.testing.assert_close(encode_tokens(tiny, lexicon.table, padded), trimmed, rtol=0, atol=2e-6)
+    junk = [ids + [9] * (77 - len(ids)) for ids in sequences]
+    torch.testing.assert_close(encode_tokens(tiny, lexicon.table, junk), trimmed, rtol=0, atol=2e-6)
+
+
+def test_the_order_of_the_result_is_that_of_the_texts(tiny):
+    lexicon = base_lexicon(tiny)
+    sequences = lexicon.encode(TEXTS)
+    one_by_one = torch.cat([encode_tokens(tiny, lexicon.table, [ids]) for ids in sequences])
+    torch.testing.assert_close(encode_tokens(tiny, lexicon.table, sequences, batch_size=3), one_by_one)
+
+
+def test_pooling_is_at_the_first_end_although_larger_ids_occur():
+    ids = pad([[5, 99_999, 7], [5, 7]], eos=7)
+    assert ids.tolist() == [[5, 99_999, 7], [5, 7, 7]]
+    assert first_ends(ids, eos=7).tolist() == [2, 1]
+
+
+def test_the_fingerprint_knows_weights_and_tokenizer(tiny, tiny_folder, tmp_path):
+    assert load_encoder(tiny_folder, device="cpu").fingerprint == tiny.fingerprint
+    copy = shutil.copytree(tiny_folder, tmp_path / "copy")
+    model = CLIPModel.from_pretrained(copy)
+    with torch.no_grad():
+        model.text_projection.weight[0, 0] += 1e-3
+    model.save_pretrained(copy)
+    assert load_encoder(copy, device="cpu").fingerprint != tiny.fingerprint
+
+
+def test_the_built_in_model_is_small_and_finds_held_out_pictures_in_english(pictoclip_scores):
+    assert pictoclip_scores["bytes"] <= 12e6
+    assert pictoclip_scores["gallery"] >= 700
+    assert pictoclip_scores["img_r10"] >= 55
+
+
+def test_unknown_models_and_families_are_named(tmp_path):
+    with pytest.raises(ModelError, match="there is no folder './nowhere'"):
+        load_encoder("./nowhere")
+    with pytest.raises(ModelError, match="cannot load the base model 'no-such/model'"):
+        load_encoder("no-such/model")
+    (tmp_path / "config.json").write_text('{"model_type": "clap"}')
+    with pytest.raises(UnknownNameError, match="unknown model family 'clap'"):
+        load_encoder(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ModelError, match="cannot load"):
+        load_encoder(tmp_path)
+
+
+def test_a_device_that_is_not_there_is_named():
+    with pytest.raises(SettingError, match="the device 'warp' cannot be used.*Try 'cpu'"):
+        load_encoder(device="warp")
+    if not torch.cuda.is_available():
+        with pytest.raises(SettingError, match="the device 'cuda' cannot be used"):
+            load_encoder(device="cuda")
+
+
+def test_a_folder_with_damaged_or_missing_weights_is_refused(tiny_folder, tmp_path):
+    copy = shutil.copytree(tiny_folder, tmp_path / "copy")
+    (copy / "model.safetensors").write_bytes((copy / "model.safetensors").read_bytes()[:5000])
+    with pytest.raises(ModelError, match="cannot load the base model"):
+        load_encoder(copy)
+    (copy / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="cannot load the base model"):
+        load_encoder(copy)
+
+
+def test_pictures_are_upright_rgb_on_white(tmp_path):
+    Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert open_picture(tmp_path / "clear.png").getpixel((0, 0)) == (255, 255, 255)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees
+    Image.new("RGB", (8, 4)).save(tmp_path / "turned.jpg", exif=exif)
+    assert open_picture(tmp_path / "turned.jpg").size == (4, 8)
+    for mode in ("L", "CMYK", "P", "1", "I;16"):
+        name = tmp_path / f"{mode.replace(';', '')}.tiff"
+        Image.new(mode, (4, 4)).save(name)
+        assert open_picture(name).mode == "RGB"
+
+
+def test_bad_pictures_are_named(tmp_path):
+    whole = tmp_path / "whole.png"
+    Image.effect_noise((64, 64), 50).save(whole)
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(whole.read_bytes()[:-500])
+    text = tmp_path / "text.png"
+    text.write_text("hello")
+    cases = {cut: "the picture is damaged", text: "not a picture", tmp_path / "none.png": "there is no such picture"}
+    for file, message in cases.items():
+        with pytest.raises(DataError, match=message) as caught:
+            open_picture(file)
+        assert str(file) in str(caught.value)
+
+
+def test_a_picture_bomb_is_refused(tmp_path, monkeypatch):
+    Image.new("1", (64, 64)).save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match="too large"):
+        open_picture(tmp_path / "bomb.png")

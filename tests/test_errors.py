@@ -1,0 +1,45 @@
+import pytest
+
+from babelclip.errors import DataError, MissingExtraError, UnknownNameError
+from babelclip.languages import language_name, normalise_tag
+from babelclip.registry import Registry
+
+
+def test_a_message_says_where_what_and_the_way_out():
+    error = DataError("3 fields, but the header has 4", file="a.tsv", line=7, fix="Add one.")
+    assert str(error) == "a.tsv:7: 3 fields, but the header has 4. Add one."
+
+
+def test_an_unknown_name_is_answered_with_the_closest_and_all_known():
+    registry = Registry("method", {"cll": 1, "teir": 2})
+    assert list(registry) == ["cll", "teir"]
+    with pytest.raises(UnknownNameError, match=r"unknown method 'tier'.*Did you mean 'teir'\? Known: cll, teir"):
+        registry["tier"]
+
+
+def test_a_missing_extra_says_what_to_install():
+    assert "pip install 'babelclip[demo]'" in str(MissingExtraError("emoji", "demo", "The demo"))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [("de", "de"), ("PT_br", "pt-BR"), ("zh-hant-tw", "zh-Hant-TW"), ("quz", "quz"), (" es-419 ", "es-419")],
+)
+def test_tags_are_normalised(given, expected):
+    assert normalise_tag(given) == expected
+
+
+@pytest.mark.parametrize("bad", ["", "german language", "de-null-x-y", "d", "1234", "de--AT"])
+def test_a_bad_tag_is_refused(bad):
+    with pytest.raises(DataError, match="is not a language tag"):
+        normalise_tag(bad)
+
+
+def test_a_language_name_gets_a_hint():
+    with pytest.raises(DataError, match="Did you mean 'sw'"):
+        normalise_tag("Swahili")
+
+
+def test_names_fall_back_to_the_language_and_then_to_the_tag():
+    assert language_name("pt-BR") == "Portuguese"
+    assert language_name("xx") == "xx"

@@ -1,0 +1,248 @@
+"""Training against a dense, obvious implementation, and what each method may and may not change."""
+
+import math
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from babelclip.config import TaskSettings, derive_seed
+from babelclip.data.examples import base_lexicon
+from babelclip.encoders.tower import first_ends, pad
+from babelclip.errors import DataError, ModelError, SettingError
+from babelclip.methods import Method, Stack, Task, compose
+from babelclip.objectives import contrastive, distillation
+from babelclip.training import Batch, TaskTrainer, train_task
+from babelclip.training.table import CompactTable
+
+STEPS = 30
+
+
+def make_task(tiny, examples) -> tuple[Task, list[list[int]]]:
+    lexicon = base_lexicon(tiny)
+    lexicon.grow("de", examples.texts, vocab_size=400, initialiser="normal", generator=torch.Generator().manual_seed(0))
+    sequences = lexicon.encode(examples.texts)
+    used = torch.tensor(sorted({i for ids in sequences for i in ids} - {lexicon.bos, lexicon.eos}))
+    lexicon.uses[used[::3]] += 2
+    return Task("de", 0, lexicon, used), sequences
+
+
+def batches(sequences, examples, eos):
+    for k in range(STEPS):
+        chosen = torch.randperm(len(sequences), generator=torch.Generator().manual_seed(k))[:8]
+        ids = pad([sequences[i] for i in chosen], eos)
+        yield Batch(ids, examples.owner[chosen], examples.teachers[chosen], examples.images[examples.owner[chosen]])
+
+
+def dense_training(tiny, task, method, settings, all_batches):
+    """The papers' step (2.6) on the full table, written out; float64 for everything but the tower."""
+    table = task.lexicon.table.double().clone()
+    temperature = torch.tensor(settings.temperature, dtype=torch.float64)
+    scale = method.row_scale(task)
+    moments = [[torch.zeros_like(p), torch.zeros_like(p)] for p in (table, temperature)]
+    for k, batch in enumerate(all_batches):
+        temperature = temperature.clamp(0.001, 0.5)
+        rows, tau = table.float().requires_grad_(), temperature.float().requires_grad_()
+        texts = tiny.text_tower(rows[batch.ids], first_ends(batch.ids, task.lexicon.eos))
+        loss = distillation(texts, batch.teachers) + 0.01 * contrastive(texts, batch.images, batch.image_ids, tau)
+        loss.backward()
+        gradients = [rows.grad.double(), tau.grad.double()]
+        norm = math.sqrt(sum(float((g**2).sum()) for g in gradients))
+        gradients = [g * min(1.0, settings.clip_norm / (norm + 1e-6)) for g in gradients]
+        warm_up = int(settings.warm_up * STEPS)
+        rate = settings.learning_rate * min(1.0, k / warm_up)
+        table = table * (1 - rate * settings.weight_decay * scale.decay[:, None].double())
+        gradients[0] = gradients[0] * scale.gradient[:, None].double()
+        updated = []
+        for parameter, gradient, moment in zip((table, temperature), gradients, moments, strict=True):
+            moment[0] = settings.beta1 * moment[0] + (1 - settings.beta1) * gradient
+            moment[1] = settings.beta2 * moment[1] + (1 - settings.beta2) * gradient**2
+            first = moment[0] / (1 - settings.beta1 ** (k + 1))
+            second = moment[1] / (1 - settings.beta2 ** (k + 1))
+            updated.append(parameter - rate * first / (second.sqrt() + settings.epsilon))
+        table, temperature = updated
+    return table, temperature
+
+
+@pytest.mark.parametrize("names", ["cll", "cll+teir"])
+def test_compact_equals_dense(tiny, examples, names):
+    """Contract 3."""
+    task, sequences = make_task(tiny, examples["de"])
+    settings = TaskSettings(learning_rate=1e-3, batch_size=8, weight_decay=0.3)
+    method = compose(names)
+    trainer = TaskTrainer(tiny, task, method, settings, total_steps=STEPS)
+    for batch in batches(sequences, examples["de"], task.lexicon.eos):
+        trainer.step(batch)
+    dense, temperature = dense_training(
+        tiny, task, method, settings, batches(sequences, examples["de"], task.lexicon.eos)
+    )
+    found = trainer.full_table()
+    moved = float((found - task.lexicon.table).abs().max())
+    assert moved > 0.01
+    # A float32 step of Adam can differ by a share of the rate where a gradient is as small as epsilon.
+    torch.testing.assert_close(found.double(), dense, rtol=0, atol=2e-3 * moved)
+    assert float((found.double() - dense).abs().mean()) < 1e-6
+    assert float(trainer.temperature.detach()) == pytest.approx(float(temperature), abs=1e-5)
+
+
+def test_idle_rows_shrink_without_teir_and_stay_with_it(tiny, examples):
+    for names, expected in (("cll", 1 - 1e-3), ("cll+teir", 1.0)):
+        task, sequences = make_task(tiny, examples["de"])
+        settings = TaskSettings(learning_rate=1e-2, weight_decay=0.1, warm_up=0, batch_size=8)
+        trainer = TaskTrainer(tiny, task, compose(names), settings, total_steps=STEPS)
+        for batch in batches(sequences, examples["de"], task.lexicon.eos):
+            trainer.step(batch)
+        idle = torch.ones(len(task.lexicon.table), dtype=torch.bool)
+        idle[task.used] = False
+        idle[[task.lexicon.bos, task.lexicon.eos]] = False
+        before, after = task.lexicon.table[idle], trainer.full_table()[idle]
+        if names == "cll":
+            torch.testing.assert_close(after, before * expected**STEPS, rtol=1e-5, atol=1e-7)
+        else:
+            assert torch.equal(after, before)
+        specials = [task.lexicon.bos, task.lexicon.eos]
+        assert torch.equal(trainer.full_table()[specials], task.lexicon.table[specials]) == (names == "cll+teir")
+
+
+def test_a_row_outside_the_task_is_an_error():
+    table = CompactTable(torch.zeros(5, 2), torch.tensor([1, 3]), torch.device("cpu"))
+    assert table.localise(torch.tensor([[3, 1]])).tolist() == [[1, 0]]
+    with pytest.raises(KeyError, match=r"rows \[2\] are not part"):
+        table.localise(torch.tensor([1, 2]))
+
+
+def test_the_temperature_is_clamped_before_use(tiny, examples):
+    task, sequences = make_task(tiny, examples["de"])
+    trainer = TaskTrainer(tiny, task, compose("cll"), TaskSettings(), total_steps=STEPS)
+    batch = next(batches(sequences, examples["de"], task.lexicon.eos))
+    with torch.no_grad():
+        trainer.temperature.fill_(9.0)
+    at_limit = float(trainer.losses(batch)["cross_modal"].detach())
+    texts = trainer.encode(batch.ids)
+    assert at_limit == pytest.approx(
+        0.01 * float(contrastive(texts, batch.images, batch.image_ids, 0.5).detach()), rel=1e-6
+    )
+
+
+class Pull(Method):
+    """Pulls rows to zero: a method that adds a loss term and remembers that it was called."""
+
+    name, idea, paper = "pull", "Pulls.", "-"
+
+    def __init__(self):
+        self.calls = []
+
+    def before_task(self, task):
+        self.calls.append(("before", task.language, int(task.lexicon.uses[task.used].min())))
+
+    def loss_terms(self, task, step):
+        assert step.rows.shape[0] == len(step.row_ids)
+        return {"norm": step.rows.square().sum()}
+
+    def after_task(self, task):
+        self.calls.append(("after", task.language, int(task.lexicon.uses[task.used].min())))
+
+
+def test_loss_terms_of_methods_add_and_hooks_are_called_around_the_task(tiny, examples, quick):
+    pull = Pull()
+    plain, _ = train_task(tiny, base_lexicon(tiny), examples["de"], compose("cll"), quick)
+    pulled, _ = train_task(tiny, base_lexicon(tiny), examples["de"], Stack([pull]), quick)
+    assert pull.calls == [("before", "de", 1), ("after", "de", 1)], "uses are counted after the last hook"
+    assert float(pulled.table.norm()) < float(plain.table.norm())
+
+
+def test_learning_brings_the_texts_to_the_teacher(tiny, examples):
+    settings = TaskSettings(vocab_size=400, batch_size=8, epochs=60, learning_rate=3e-3)
+    losses = []
+    for epochs in (1, 60):
+        one = TaskSettings(**(settings.as_dict() | {"epochs": epochs}))
+        _, report = train_task(tiny, base_lexicon(tiny), examples["de"], compose("teir"), one)
+        losses.append(report.loss)
+    assert losses[1] < 0.5 * losses[0]
+
+
+def test_the_input_lexicon_is_not_changed_and_the_report_adds_up(tiny, examples, quick):
+    before = base_lexicon(tiny)
+    lexicon, report = train_task(tiny, before, examples["de"], compose("teir"), quick)
+    assert before.languages == []
+    assert len(before.table) == len(tiny.token_table)
+    assert lexicon.languages == ["de"]
+    assert (report.steps, report.left_out, report.texts) == (6, 0, 48)
+    assert report.new_tokens == len(lexicon.table) - len(before.table)
+    assert int(lexicon.uses.max()) == 3, "a base token that the task used"
+
+
+def test_the_same_seed_gives_the_same_table_and_another_seed_another(tiny, examples, quick):
+    def table(seed, names="teir"):
+        settings = TaskSettings(**(quick.as_dict() | {"seed": seed}))
+        return train_task(tiny, base_lexicon(tiny), examples["de"], compose(names), settings)[0].table
+
+    assert torch.equal(table(0), table(0))
+    assert not torch.equal(table(0), table(1))
+    assert derive_seed(0, "rows", "de") != derive_seed(0, "order", "de")
+
+
+def test_the_best_epoch_is_kept_when_there_is_a_validation_score(tiny, examples, quick):
+    seen = []
+
+    def validate(lexicon):
+        seen.append(lexicon.table.clone())
+        return -len(seen)  # the first epoch is the best
+
+    lexicon, report = train_task(tiny, base_lexicon(tiny), examples["de"], compose("cll"), quick, validate=validate)
+    assert report.epoch == 1
+    assert len(seen) == 2
+    assert torch.equal(lexicon.table, seen[0])
+    assert not torch.equal(seen[0], seen[1])
+
+
+def test_buckets_hold_similar_lengths_and_every_text_once(tiny, examples):
+    from babelclip.training.loop import _batches
+
+    sequences = base_lexicon(tiny).encode(examples["de"].texts)
+    settings = TaskSettings(batch_size=4, bucket=6)
+    generator = torch.Generator().manual_seed(0)
+    epoch = list(_batches(sequences, examples["de"], 4, settings, tiny.eos, generator))
+    assert sorted(int(i) for batch in epoch for i in batch.image_ids) == list(range(24))
+    sorted_padding = sum(batch.ids.numel() for batch in epoch)
+    plain = list(_batches(sequences, examples["de"], 4, TaskSettings(bucket=1), tiny.eos, generator))
+    assert sorted_padding < sum(batch.ids.numel() for batch in plain)
+
+
+def test_training_that_explodes_stops_with_advice(tiny, examples, quick):
+    class Boom(Method):
+        name, idea, paper = "boom", "Booms.", "-"
+
+        def loss_terms(self, task, step):
+            return {"nan": step.rows.sum() * float("nan")}
+
+    with pytest.raises(ModelError, match=r"the loss became nan in step 1 of 'de'. Lower learning_rate"):
+        train_task(tiny, base_lexicon(tiny), examples["de"], Stack([Boom()]), quick)
+
+
+def test_one_text_is_too_few(tiny, examples):
+    from dataclasses import replace
+
+    one = replace(examples["de"], texts=["ein"], owner=torch.tensor([0]))
+    with pytest.raises(DataError, match="1 training texts in 'de'"):
+        train_task(tiny, base_lexicon(tiny), one, compose("cll"), TaskSettings())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [("epochs", 0, "at least 1"), ("learning_rate", -1.0, "between 0 and 1"), ("temperature", 2.0, "between"),
+     ("batch_size", 1, "at least 2"), ("learning_rate", float("nan"), "between")],
+)  # fmt: skip
+def test_settings_that_cannot_work_are_refused(name, value, allowed):
+    with pytest.raises(SettingError, match=f"{name} is {value}. It must be {allowed}"):
+        TaskSettings(**{name: value})
+
+
+def test_both_weights_zero_is_refused():
+    with pytest.raises(SettingError, match="both 0"):
+        TaskSettings(cross_lingual=0, cross_modal=0)
+
+
+def test_normalised_vectors_are_not_what_is_distilled(tiny, examples):
+    teachers = examples["de"].teachers
+    assert not torch.allclose(teachers, normalize(teachers, dim=-1))
