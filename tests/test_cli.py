@@ -68,7 +68,7 @@ def test_learn_and_evaluate_on_own_data(captions, tiny_folder, tmp_path):
         assert piece in printed
     second = tmp_path / "both"
     printed = invoke("learn", "--base", out, "--language", "ru", "--data", captions / "ru.tsv", "--out", second,
-                     "--epochs", 1, "--batch-size", 20, "--vocab-size", 400, "--device", "cpu")  # fmt: skip
+                     "--set", "epochs=1", "--batch-size", 20, "--vocab-size", 400, "--device", "cpu")  # fmt: skip
     assert "knows de" in printed
     assert "4 texts an epoch fell into its last, incomplete batch" in printed
     scores = json.loads(

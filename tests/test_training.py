@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from babelclip.config import TaskSettings, derive_seed
+from babelclip.config import TaskSettings, change_settings, derive_seed
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders.tower import first_ends, pad
-from babelclip.errors import DataError, ModelError, SettingError
-from babelclip.methods import Method, Stack, Task, compose
+from babelclip.errors import BabelclipError, DataError, ModelError, SettingError
+from babelclip.methods import Method, RowScale, Stack, Task, compose
 from babelclip.objectives import contrastive, distillation
 from babelclip.training import Batch, TaskTrainer, train_task
 from babelclip.training.table import CompactTable
@@ -102,6 +102,56 @@ def test_idle_rows_shrink_without_teir_and_stay_with_it(tiny, examples):
             assert torch.equal(after, before)
         specials = [task.lexicon.bos, task.lexicon.eos]
         assert torch.equal(trainer.full_table()[specials], task.lexicon.table[specials]) == (names == "cll+teir")
+
+
+class HalfOf(Method):
+    """Scales the gradient of every row by a constant."""
+
+    name, idea, paper = "half", "Halves.", "-"
+
+    def __init__(self, scale):
+        self.scale = scale
+
+    def row_scale(self, task):
+        ones = torch.ones(len(task.lexicon.table))
+        return RowScale(self.scale * ones, ones)
+
+
+def test_a_scale_of_a_half_halves_the_update_but_vanishes_before_the_moments(tiny, examples):
+    """Papers 2.6: a constant factor on the gradient cancels in m / sqrt(v), up to epsilon."""
+    task, sequences = make_task(tiny, examples["de"])
+    change = {}
+    for place in ("gradient", "update"):
+        for scale in (1.0, 0.5):
+            settings = TaskSettings(scale_at=place, learning_rate=1e-3, warm_up=0, weight_decay=0, epsilon=1e-12)
+            trainer = TaskTrainer(tiny, task, Stack([HalfOf(scale)]), settings, total_steps=1)
+            trainer.step(next(batches(sequences, examples["de"], task.lexicon.eos)))
+            change[place, scale] = trainer.full_table() - task.lexicon.table
+    torch.testing.assert_close(change["update", 0.5], 0.5 * change["update", 1.0], rtol=1e-3, atol=1e-7)
+    torch.testing.assert_close(change["gradient", 0.5], change["gradient", 1.0], rtol=1e-3, atol=1e-7)
+    torch.testing.assert_close(change["update", 1.0], change["gradient", 1.0], rtol=1e-3, atol=1e-7)
+    assert float(change["update", 1.0].abs().max()) > 5e-4
+
+
+def test_settings_change_by_name():
+    changed = change_settings(
+        TaskSettings(), ["epochs=5", "learning_rate = 1e-3", "scale_at=update", "initialiser=matched"]
+    )
+    assert (changed.epochs, changed.learning_rate, changed.scale_at, changed.initialiser) == (
+        5,
+        1e-3,
+        "update",
+        "matched",
+    )
+    for change, message in {
+        "epochs": "'epochs' is not a setting. Write NAME=VALUE",
+        "epoch=3": "unknown setting 'epoch'. Did you mean 'epochs'",
+        "epochs=three": "epochs is 'three'. It must be a number",
+        "epochs=0": "epochs is 0. It must be at least 1",
+        "scale_at=updates": "unknown scale_at 'updates'. Did you mean 'update'",
+    }.items():
+        with pytest.raises(BabelclipError, match=message):
+            change_settings(TaskSettings(), [change])
 
 
 def test_a_row_outside_the_task_is_an_error():

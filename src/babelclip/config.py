@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from babelclip.errors import SettingError
+from babelclip.errors import SettingError, UnknownNameError
+
+SCALE_PLACES = ("gradient", "update")
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,9 @@ class TaskSettings:
     """Adam's epsilon; TEIR's gradient scale acts through it, so it is not 1e-8."""
     clip_norm: float = 1.0
     """Global gradient norm, clipped before any row scale."""
+    scale_at: str = "gradient"
+    """Where a method's row scale enters: ``gradient``, before Adam's moments, as published (Adam divides a constant
+    scale out again), or ``update``, on the step itself (a scale of 0.5 halves it)."""
     cross_lingual: float = 1.0
     """Weight of the squared error to the English text vectors."""
     cross_modal: float = 0.01
@@ -51,6 +58,7 @@ class TaskSettings:
 
         Raises:
             SettingError: naming the setting, its value and the allowed range.
+            UnknownNameError: ``scale_at`` is not one of ``SCALE_PLACES``.
         """
         at_least = {
             "vocab_size": 300, "epochs": 1, "batch_size": 2, "bucket": 1, "learning_rate": 0, "warm_up": 0,
@@ -64,6 +72,8 @@ class TaskSettings:
             if not low <= value <= high:
                 allowed = f"at least {low}" if high == float("inf") else f"between {low} and {high}"
                 raise SettingError(f"{name} is {value}", fix=f"It must be {allowed}.")
+        if self.scale_at not in SCALE_PLACES:
+            raise UnknownNameError("scale_at", self.scale_at, SCALE_PLACES)
         if self.cross_lingual == self.cross_modal == 0:
             raise SettingError("cross_lingual and cross_modal are both 0", fix="Give one of them a weight above 0.")
 
@@ -81,6 +91,30 @@ PICTOCLIP = TaskSettings(vocab_size=2000, batch_size=32, learning_rate=3e-3)
 def recipe_for(base: str) -> TaskSettings:
     """Return the settings to begin with for a base model: ``PICTOCLIP`` for the built-in one, else ``PAPER``."""
     return PICTOCLIP if base == "pictoclip" else PAPER
+
+
+def change_settings(settings: TaskSettings, changes: Sequence[str]) -> TaskSettings:
+    """Return settings with changes of the form ``name=value`` made, as they come from a command line.
+
+    Raises:
+        UnknownNameError: there is no such setting.
+        SettingError: a change has no ``=``, or its value is of the wrong kind or out of range.
+    """
+    kinds = {field.name: type(getattr(PAPER, field.name)) for field in dataclasses.fields(TaskSettings)}
+    made: dict[str, Any] = {}
+    for change in changes:
+        name, equals, text = (part.strip() for part in change.partition("="))
+        if not equals:
+            raise SettingError(f"{change!r} is not a setting", fix="Write NAME=VALUE, such as epochs=5.")
+        if name not in kinds:
+            raise UnknownNameError("setting", name, kinds)
+        try:
+            made[name] = kinds[name](text) if kinds[name] in (int, float) else text
+        except ValueError as error:
+            raise SettingError(
+                f"{name} is {text!r}", fix=f"It must be a number of the kind of {getattr(PAPER, name)}."
+            ) from error
+    return dataclasses.replace(settings, **made)
 
 
 def derive_seed(*names: object) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from babelclip import __version__
 from babelclip.benchmarks import openmoji
 from babelclip.cli.console import console, program, progress_bars, quieten
-from babelclip.config import PICTOCLIP
+from babelclip.config import PICTOCLIP, change_settings
 from babelclip.continual import Stage, Stream, Student, load, run_stream
 from babelclip.data import Corpus, read_captions
 from babelclip.encoders import DEFAULT_MODEL
@@ -28,8 +28,9 @@ METRIC = "img_r10"
 
 
 def run_demo(
-    out: Path, *, seeds: Sequence[int], languages: Sequence[str] | None, methods: Sequence[str], device: str | None
-) -> None:
+    out: Path, *, seeds: Sequence[int], languages: Sequence[str] | None, methods: Sequence[str],
+    changes: Sequence[str], device: str | None,
+) -> None:  # fmt: skip
     """Write the data, teach the stream with each method and seed, and write the report.
 
     Args:
@@ -37,12 +38,14 @@ def run_demo(
         seeds: one stream a seed and method.
         languages: the order, or None for ``ORDER``.
         methods: names such as ``cll+teir``.
+        changes: settings to change, ``name=value``.
         device: where to run.
     """
     quieten()
     started = time.perf_counter()
     order = [normalise_tag(language) for language in languages or ORDER]
     names = [compose(method).name for method in methods]  # a misspelt method fails here, not after minutes
+    recipe = change_settings(PICTOCLIP, changes)
     student = load(DEFAULT_MODEL, device=device)
     with progress_bars() as bar:
         openmoji.write_folder(out / "data", progress=bar("drawing pictograms"))
@@ -57,7 +60,7 @@ def run_demo(
         runs = []
         for seed in seeds:
             for name in names:
-                settings = replace(PICTOCLIP, seed=seed)
+                settings = replace(recipe, seed=seed)
                 stream = run_stream(
                     student, stages, method=name, settings=settings,
                     progress=partial(bar, f"{name}, seed {seed}: learning"),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from babelclip.cli.console import console, program, progress_bars, quieten
-from babelclip.config import TaskSettings, recipe_for
+from babelclip.config import TaskSettings, change_settings, recipe_for
 from babelclip.continual import load
 from babelclip.data import Corpus, Examples, read_captions
 from babelclip.errors import SettingError
@@ -45,7 +45,7 @@ def run_learn(
     validation: Path | None,
     columns: Columns,
     device: str | None,
-    wishes: dict[str, Any],
+    changes: Sequence[str],
 ) -> None:
     """Read, teach, measure, write.
 
@@ -59,7 +59,7 @@ def run_learn(
         validation: captions to choose the best epoch with.
         columns: where things stand in all three files.
         device: where to run.
-        wishes: settings that the user gave; None where the recipe's value stands.
+        changes: settings to change, ``name=value``.
     """
     quieten()
     tag = normalise_tag(language)
@@ -68,7 +68,7 @@ def run_learn(
     read = {name: columns.read(file, tag) for name, file in
             (("train", data), ("test", test), ("validation", validation)) if file is not None}  # fmt: skip
     student = load(base, device=device)
-    settings = replace(recipe_for(student.encoder.name), **{k: v for k, v in wishes.items() if v is not None})
+    settings = change_settings(recipe_for(student.encoder.name), changes)
     known = f", knows {', '.join(student.languages)}" if student.languages else ""
     console.print(f"Base model {student.encoder.name} ({student.encoder.fingerprint[:12]}){known}")
     with progress_bars() as bar:

@@ -17,6 +17,10 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
 )  # fmt: skip
 
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Change a setting (docs/methods.md); repeatable."),
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default a GPU where there is one.")]
 Language = Annotated[str, typer.Option(help="BCP-47 tag of the language, such as sw or pt-BR.")]
 Captions = Annotated[Path, typer.Option(help="Captions: .tsv, .csv or .jsonl (or .gz); columns image, en, LANGUAGE.")]
@@ -50,6 +54,7 @@ def demo(
         str | None, typer.Option(help="Order of the languages, such as en,it,ko; by default eight of four scripts.")
     ] = None,
     methods: Annotated[str, typer.Option(help="Methods to compare, separated by commas.")] = "cll,cll+teir",
+    changes: Changes = None,
     device: Device = None,
 ) -> None:
     """Teach the built-in English model languages of four scripts, and show what it kept and what it forgot."""
@@ -57,7 +62,7 @@ def demo(
 
     run_demo(
         out, seeds=range(seeds), languages=languages.split(",") if languages else None,
-        methods=methods.split(","), device=device,
+        methods=methods.split(","), changes=changes or [], device=device,
     )  # fmt: skip
 
 
@@ -81,16 +86,18 @@ def learn(
         int | None, typer.Option(help="Tokens to ask for.  [default: 10000; pictoclip: 2000]")
     ] = None,
     seed: Annotated[int, typer.Option(help="Fixes new rows and the order of the texts.")] = 0,
+    changes: Changes = None,
     device: Device = None,
 ) -> None:
     """Teach a model one language from your own captions."""
     from babelclip.cli.learn import Columns, run_learn
 
+    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "vocab_size": vocab_size,
+             "seed": seed}  # fmt: skip
     run_learn(
         language, data, out, base=base, method=method, test=test, validation=validation,
         columns=Columns(image_column, english_column, text_column, images), device=device,
-        wishes={"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "vocab_size": vocab_size,
-                "seed": seed},
+        changes=[*(f"{name}={value}" for name, value in given.items() if value is not None), *(changes or [])],
     )  # fmt: skip
 
 

@@ -50,6 +50,7 @@ class Lexicon:
     max_length: int
     num_base_tokens: int
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
+    _tokenizers: dict[Snapshot, Tokenizer] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     @classmethod
     def from_base(cls, tokenizer: Tokenizer, table: Tensor, *, bos: int, eos: int, max_length: int) -> Lexicon:
@@ -121,13 +122,14 @@ class Lexicon:
         Raises:
             UnknownNameError: the language has not been learnt.
         """
-        if language is None:
-            return build_tokenizer(self.base_tokenizer, self.vocabulary)
-        if language not in self.snapshots:
+        if language is not None and language not in self.snapshots:
             raise UnknownNameError("learnt language", language, self.snapshots)
-        size = self.snapshots[language]
-        prefix = Vocabulary(self.vocabulary.tokens[: size.num_tokens], self.vocabulary.merges[: size.num_merges])
-        return build_tokenizer(self.base_tokenizer, prefix)
+        tokens, merges = self.vocabulary.tokens, self.vocabulary.merges
+        size = Snapshot(len(tokens), len(merges)) if language is None else self.snapshots[language]
+        if size not in self._tokenizers:  # building one takes 0.4 s for CLIP's 49,408 tokens
+            prefix = Vocabulary(tokens[: size.num_tokens], merges[: size.num_merges])
+            self._tokenizers[size] = build_tokenizer(self.base_tokenizer, prefix)
+        return self._tokenizers[size]
 
     def add_specials(self, tokens: Sequence[Sequence[int]]) -> list[list[int]]:
         """Put start and end around token ids and cut at the tower's limit, keeping the end."""

@@ -52,7 +52,8 @@ class RowScale:
     """How strongly each row of the table is trained.
 
     Attributes:
-        gradient: (V,) multiplies the gradient of a row after clipping and before Adam's moments.
+        gradient: (V,) multiplies the gradient of a row after clipping and before Adam's moments, or its update with
+            ``scale_at="update"``.
         decay: (V,) multiplies the weight decay of a row.
     """
 

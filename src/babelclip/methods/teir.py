@@ -14,7 +14,8 @@ class TEIR(Method):
     task does not use, and start and end of text, do not change at all.
 
     The scale enters before Adam's moments, as in the published code. A constant factor cancels in m / sqrt(v), so the
-    gradient half acts through epsilon (1e-6, comparable to sqrt(v) for rare tokens) and through the zeros.
+    gradient half acts through epsilon (1e-6, comparable to sqrt(v) for rare tokens) and through the zeros. The setting
+    ``scale_at="update"`` makes the scale act as it reads: on the step.
     """
 
     name = "teir"

@@ -106,6 +106,8 @@ class TaskTrainer:
 
         1. clip the global norm, special tokens included; 2. row <- row (1 - rate decay s); 3. g <- s g;
         4. Adam's moments from the scaled g; 5. update with bias correction.
+
+        With ``scale_at="update"``, 3. is left out and the change that 5. makes to a row is multiplied by s instead.
         """
         losses = self.losses(batch)
         self._optimiser.zero_grad(set_to_none=True)
@@ -115,10 +117,16 @@ class TaskTrainer:
         for group in self._optimiser.param_groups:
             group["lr"] = rate
         with torch.no_grad():
-            self.table.rows.mul_(1 - rate * self.settings.weight_decay * self._decay_scale)
-            if self.table.rows.grad is not None:
-                self.table.rows.grad.mul_(self._gradient_scale)
-        self._optimiser.step()
+            rows = self.table.rows
+            rows.mul_(1 - rate * self.settings.weight_decay * self._decay_scale)
+            if self.settings.scale_at == "gradient":
+                if rows.grad is not None:
+                    rows.grad.mul_(self._gradient_scale)
+                self._optimiser.step()
+            else:
+                before = rows.clone()
+                self._optimiser.step()
+                rows.copy_(before + self._gradient_scale * (rows - before))
         self.rates.append(rate)
         return {name: float(term.detach()) for name, term in losses.items()} | {"gradient_norm": float(norm)}
 
