@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 
 from babelclip.config import PAPER, PICTOCLIP
-from babelclip.evaluation import read_results
+from babelclip.evaluation import Run, read_results
 from babelclip.lexicon import INITIALISERS
 from babelclip.methods import METHODS
-from babelclip.report.aggregate import by_method, summary
+from babelclip.report.aggregate import summary
 from babelclip.report.terminal import SUMMARY_KEYS
 
 ROOT = Path(__file__).parent.parent
@@ -66,23 +66,33 @@ def methods_page() -> str:
 
 
 def readme_page() -> str:
-    """The README with its table of results; the figures come from a recorded run, its command stands above them."""
-    results = read_results(ROOT / "bench" / "results" / "demo.json")
-    seeds = len({run.seed for run in results.runs})
+    """The README with its table of results; the figures come from recorded runs, their commands stand above them."""
+    recorded = [read_results(file) for file in sorted((ROOT / "bench" / "results").glob("demo*.json"))]
+    runs = [run for results in recorded for run in results.runs]
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(_command(run, len({r.seed for r in runs})), []).append(run)
     lines = [
-        f"`babelclip demo --seeds {seeds}` (base model {results.base.fingerprint[:12]}, data "
-        f"{results.data.fingerprint[:12]}); percent, mean ± standard deviation of the seeds:\n",
-        "| metric | method | AA | F | Fen | own | chance |",
+        f"Percent, mean ± standard deviation of the seeds; base model {recorded[0].base.fingerprint[:12]}, data "
+        f"{recorded[0].data.fingerprint[:12]}:\n",
+        "| metric | `babelclip demo ...` | AA | F | Fen | own | chance |",
         "|---|---|---|---|---|---|---|",
     ]
     for metric in ("img_r1", "img_r10", "txt_r10", "r_mean"):
-        for method, runs in by_method(results.runs).items():
-            cells = " | ".join(str(summary(runs, metric, key)) for key in SUMMARY_KEYS)
-            lines.append(f"| {metric} | `{method}` | {cells} | {runs[0].chance[metric]:.1f} |")
+        for command, members in groups.items():
+            cells = " | ".join(str(summary(members, metric, key)) for key in SUMMARY_KEYS)
+            lines.append(f"| {metric} | `{command}` | {cells} | {members[0].chance[metric]:.1f} |")
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     before, rest = text.split("<!-- results:", 1)
     mark, after = rest.split("-->", 1)[0], rest.split("<!-- /results -->", 1)[1]
     return before + "<!-- results:" + mark + "-->\n" + "\n".join(lines) + "\n<!-- /results -->" + after
+
+
+def _command(run: Run, seeds: int) -> str:
+    """The options of `babelclip demo` that make a run."""
+    usual = PICTOCLIP.as_dict() | {"seed": run.settings["seed"]}
+    changes = [f" --set {name}={value}" for name, value in run.settings.items() if value != usual[name]]
+    return f"--seeds {seeds} --methods {run.method}{''.join(changes)}"
 
 
 def main() -> int:
