@@ -27,11 +27,10 @@ def program() -> str:
 
 
 def quieten() -> None:
-    """Keep libraries from printing progress bars and hints between ours."""
+    """Keep libraries from printing hints between our lines."""
     from transformers.utils import logging
 
     logging.set_verbosity_error()
-    logging.disable_progress_bar()
 
 
 @contextmanager

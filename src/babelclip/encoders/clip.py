@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
+from transformers.utils import logging
 
 from babelclip.encoders.pictures import open_picture
 from babelclip.errors import ModelError
@@ -32,7 +34,8 @@ class ClipEncoder:
         Raises:
             ModelError: weights are missing, or the tokenizer is not a fast one.
         """
-        model, report = CLIPModel.from_pretrained(source, output_loading_info=True, dtype=torch.float32)
+        with _without_progress_bar():
+            model, report = CLIPModel.from_pretrained(source, output_loading_info=True, dtype=torch.float32)
         missing = sorted(report["missing_keys"])
         if missing:
             raise ModelError(
@@ -74,6 +77,18 @@ class ClipEncoder:
             if progress is not None:
                 progress(start + len(pictures), len(files))
         return vectors
+
+
+@contextmanager
+def _without_progress_bar() -> Iterator[None]:
+    """Keep transformers from drawing a bar for a load of a second; its own setting is put back."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _fingerprint(model: nn.Module, *texts: str) -> str:
