@@ -1,6 +1,6 @@
 """Make the default base model: a small English CLIP that knows pictograms.
 
-    python recipes/pretrain_pictoclip.py --out build/pictoclip            # about 40 minutes on 2 cores
+    python recipes/pretrain_pictoclip.py --out build/pictoclip             # about 20 minutes on 2 cores
     python recipes/pretrain_pictoclip.py --out build/pictoclip --epochs 1  # 1 minute, to see that it runs
 
 The result is an ordinary ``transformers.CLIPModel`` folder in float16. What is in it comes from two packages: drawings
