@@ -68,8 +68,10 @@ def test_learn_and_evaluate_on_own_data(captions, tiny_folder, tmp_path):
         assert piece in printed
     second = tmp_path / "both"
     printed = invoke("learn", "--base", out, "--language", "ru", "--data", captions / "ru.tsv", "--out", second,
+                     "--images", captions,
                      "--set", "epochs=1", "--batch-size", 20, "--vocab-size", 400, "--device", "cpu")  # fmt: skip
     assert "knows de" in printed
+    assert f"--data TEST.tsv --images {captions}\n" in printed, "the next command works on the same folders"
     assert "4 texts an epoch fell into its last, incomplete batch" in printed
     scores = json.loads(
         invoke("evaluate", "--model", second, "--language", "de", "--data", captions / "de.tsv", "--json")

@@ -33,6 +33,16 @@ class Columns:
             images=self.images,
         )  # fmt: skip
 
+    def options(self) -> str:
+        """The options that say the same on a command line; empty where all is as usual."""
+        usual = {"--image-column": "image", "--english-column": "en", "--text-column": None, "--images": None}
+        given = (self.image, self.english, self.text, self.images)
+        return "".join(
+            f" {option} {value}"
+            for (option, default), value in zip(usual.items(), given, strict=True)
+            if value != default
+        )
+
 
 def run_learn(
     language: str,
@@ -85,8 +95,9 @@ def run_learn(
     if before is not None:
         print_scores(ready["test"], {"before": before, "after": student.evaluate(ready["test"])})
     console.print(f"Written to {out}. Next:")
-    console.print(f"  {program()} evaluate --model {out} --language {tag} --data {test or 'TEST.tsv'}")
-    console.print(f"  {program()} learn --base {out} --language XX --data XX.tsv --out {out}-XX    # one language more")
+    where = columns.options()
+    console.print(f"  {program()} evaluate --model {out} --language {tag} --data {test or 'TEST.tsv'}{where}")
+    console.print(f"  {program()} learn --base {out} --language XX --data XX.tsv{where} --out {out}-XX")
 
 
 def print_scores(examples: Examples, columns: dict[str, dict[str, float]]) -> None:
@@ -110,7 +121,7 @@ def _print_report(report: TaskReport, settings: TaskSettings, deviation: float) 
         f"{100 * cover.over_limit:.1f} % cut at the tower's limit"
     )
     console.print(
-        f"{report.new_tokens:,} new tokens ({cover.unused} of them never reached), "
+        f"{report.new_tokens:,} new tokens ({cover.unused:,} of them in no training text), "
         f"{report.overlapping_tokens:,} shared with what was known"
     )
     kept = f", epoch {report.epoch} kept" if report.epoch < settings.epochs else ""

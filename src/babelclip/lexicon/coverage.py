@@ -16,7 +16,7 @@ class Coverage:
         tokens_per_word: the same per white-space separated word (Chinese, Japanese and Thai have few of those).
         over_limit: share of texts, 0 to 1, that are longer than the tower's limit and are cut there.
         unused: how many of the language's own new tokens occur in none of its training texts: old merges fire first, so
-            they cannot be reached.
+            that they are never reached, or they are only steps towards longer tokens.
     """
 
     texts: int
