@@ -65,7 +65,6 @@ def recorded_task(method: str, folder: str) -> tuple[Task, dict[str, np.ndarray]
     lexicon = Lexicon(
         base_tokenizer=None, vocabulary=None, table=torch.from_numpy(arrays["emb_start"]),
         uses=torch.from_numpy(arrays["n_i"]).long(), bos=meta["bos"], eos=meta["eos"], max_length=77,
-        num_base_tokens=meta["rows_at_task"][0],
     )  # fmt: skip
     return Task(folder[2:], int(folder[0]) - 1, lexicon, torch.from_numpy(used)), arrays, batches, steps
 

@@ -30,14 +30,13 @@ class Lexicon:
 
     Attributes:
         base_tokenizer: the base model's tokenizer, for its algorithm.
-        vocabulary: all tokens and merges; the first ``num_base_tokens`` are the base model's.
+        vocabulary: all tokens and merges; the base model's come first.
         table: (V, width) float32 token rows.
         uses: (V,) int64, the papers' token frequency n_i: 1 + (earlier tasks that used the token) + 1[base token], so
             English pre-training counts as one use of every base token.
         bos: id of the start token.
         eos: id of the end-of-text token, where the tower pools; also padding.
         max_length: longest input of the tower in tokens, the two special tokens included.
-        num_base_tokens: size of the base vocabulary.
         snapshots: language -> size of the vocabulary when it was learnt, in the order of learning.
     """
 
@@ -48,7 +47,6 @@ class Lexicon:
     bos: int
     eos: int
     max_length: int
-    num_base_tokens: int
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
     _tokenizers: dict[Snapshot, Tokenizer] = field(init=False, repr=False, compare=False, default_factory=dict)
 
@@ -73,7 +71,7 @@ class Lexicon:
                 fix="Use a base model with a complete byte-level vocabulary.",
             )
         uses = torch.full((len(table),), 2, dtype=torch.int64)
-        return cls(tokenizer, vocabulary, table.float().clone(), uses, bos, eos, max_length, len(table))
+        return cls(tokenizer, vocabulary, table.float().clone(), uses, bos, eos, max_length)
 
     @property
     def languages(self) -> list[str]:
