@@ -152,7 +152,16 @@ def test_the_demo_measures_reports_and_repeats_itself(openmoji_folder, tmp_path)
     assert f"{run.scores['img_r10'][1][1]:.1f}" in printed
 
 
-def test_a_misspelt_method_fails_before_any_work(tmp_path):
-    with pytest.raises(BabelclipError, match="Did you mean 'teir'"):
-        invoke("demo", "--methods", "cll,tier", "--out", tmp_path)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--methods", "cll,tier"), "Did you mean 'teir'"),
+        (("--languages", "en,sw"), "unknown OpenMoji language 'sw'"),
+        (("--set", "epoch=3"), "Did you mean 'epochs'"),
+        (("--set", "seed=3"), "--set seed=3 has no meaning here. Use --seeds"),
+    ],
+)
+def test_a_mistake_in_the_demo_fails_before_any_work(arguments, message, tmp_path):
+    with pytest.raises(BabelclipError, match=message):
+        invoke("demo", *arguments, "--out", tmp_path)
     assert not any(tmp_path.iterdir())

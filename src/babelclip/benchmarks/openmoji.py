@@ -84,9 +84,7 @@ def write_folder(folder: Path, languages: Sequence[str] = LANGUAGES, progress: P
     Raises:
         UnknownNameError: there are no names in a language.
     """
-    for language in languages:
-        if language not in LANGUAGES:
-            raise UnknownNameError("OpenMoji language", language, LANGUAGES)
+    check_languages(languages)
     concepts, _ = load_concepts()
     for i, concept in enumerate(concepts):
         picture = folder / "images" / f"{concept.id}.png"
@@ -104,6 +102,13 @@ def write_folder(folder: Path, languages: Sequence[str] = LANGUAGES, progress: P
             ]
             header = "\t".join(("image", *columns))
             write_whole(folder / f"{language}.{split}.tsv", "\n".join((header, *rows)) + "\n")
+
+
+def check_languages(languages: Sequence[str]) -> None:
+    """Raise ``UnknownNameError`` for a language in which there are no names."""
+    for language in languages:
+        if language not in LANGUAGES:
+            raise UnknownNameError("OpenMoji language", language, LANGUAGES)
 
 
 def assign_splits(

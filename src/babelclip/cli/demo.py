@@ -16,6 +16,7 @@ from babelclip.config import PICTOCLIP, change_settings
 from babelclip.continual import Stage, Stream, Student, load, run_stream
 from babelclip.data import Corpus, read_captions
 from babelclip.encoders import DEFAULT_MODEL
+from babelclip.errors import SettingError
 from babelclip.evaluation import Base, Data, Results, chance_scores, write_results
 from babelclip.languages import normalise_tag
 from babelclip.methods import compose
@@ -44,8 +45,11 @@ def run_demo(
     quieten()
     started = time.perf_counter()
     order = [normalise_tag(language) for language in languages or ORDER]
-    names = [compose(method).name for method in methods]  # a misspelt method fails here, not after minutes
+    openmoji.check_languages(order)  # a mistake fails here, not after minutes
+    names = [compose(method).name for method in methods]
     recipe = change_settings(PICTOCLIP, changes)
+    if recipe.seed != PICTOCLIP.seed:
+        raise SettingError(f"--set seed={recipe.seed} has no meaning here", fix="Use --seeds N for the seeds 0 to N-1.")
     student = load(DEFAULT_MODEL, device=device)
     with progress_bars() as bar:
         openmoji.write_folder(out / "data", progress=bar("drawing pictograms"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from babelclip.cli.console import console, program, progress_bars, quieten
 from babelclip.config import TaskSettings, change_settings, recipe_for
@@ -38,7 +39,7 @@ class Columns:
         usual = {"--image-column": "image", "--english-column": "en", "--text-column": None, "--images": None}
         given = (self.image, self.english, self.text, self.images)
         return "".join(
-            f" {option} {value}"
+            f" {option} {quote(str(value))}"
             for (option, default), value in zip(usual.items(), given, strict=True)
             if value != default
         )
@@ -96,8 +97,9 @@ def run_learn(
         print_scores(ready["test"], {"before": before, "after": student.evaluate(ready["test"])})
     console.print(f"Written to {out}. Next:")
     where = columns.options()
-    console.print(f"  {program()} evaluate --model {out} --language {tag} --data {test or 'TEST.tsv'}{where}")
-    console.print(f"  {program()} learn --base {out} --language XX --data XX.tsv{where} --out {out}-XX")
+    model, more, held_out = (quote(str(path)) for path in (out, f"{out}-XX", test or "TEST.tsv"))
+    console.print(f"  {program()} evaluate --model {model} --language {tag} --data {held_out}{where}")
+    console.print(f"  {program()} learn --base {model} --language XX --data XX.tsv{where} --out {more}")
 
 
 def print_scores(examples: Examples, columns: dict[str, dict[str, float]]) -> None:
