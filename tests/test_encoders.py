@@ -3,10 +3,11 @@ import shutil
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoTokenizer, CLIPModel
+from transformers import AutoTokenizer, CLIPModel, CLIPTextConfig, CLIPTextModelWithProjection
 
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders import encode_tokens, load_encoder, open_picture
+from babelclip.encoders.frozen import FrozenTextTower
 from babelclip.encoders.tower import first_ends, pad
 from babelclip.errors import DataError, ModelError, SettingError, UnknownNameError
 
@@ -22,6 +23,30 @@ def test_text_and_image_vectors_equal_those_of_transformers(tiny, tiny_folder, c
         expected = model.get_text_features(**inputs).pooler_output
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
     assert tiny.encode_images([captions / "0-0.png"] * 3).shape == (3, 24)
+
+
+@pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
+def test_the_arranged_tower_equals_the_layers_one_by_one_gradients_too(activation):
+    torch.manual_seed(1)
+    config = CLIPTextConfig(
+        hidden_size=32, intermediate_size=64, num_attention_heads=4, num_hidden_layers=3, projection_dim=8,
+        vocab_size=9, max_position_embeddings=12, bos_token_id=7, eos_token_id=8, hidden_act=activation,
+    )  # fmt: skip
+    model = CLIPTextModelWithProjection(config).eval().double().requires_grad_(False)
+    for weights in model.parameters():
+        weights.normal_(0, 0.3)  # biases and norms as well, which start at 0 and 1
+    rows, ends = torch.randn(5, 12, 32, dtype=torch.float64), torch.tensor([11, 1, 6, 6, 3])
+    one, other = rows.clone().requires_grad_(), rows.clone().requires_grad_()
+    inner = model.text_model
+    hidden = one + inner.embeddings.position_embedding.weight
+    hidden = inner.encoder(inputs_embeds=hidden, attention_mask=None, is_causal=True).last_hidden_state
+    expected = model.text_projection(inner.final_layer_norm(hidden[torch.arange(5), ends]))
+    found = FrozenTextTower(inner, model.text_projection)(other, ends)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    weights = torch.randn_like(found)
+    (expected * weights).sum().backward()
+    (found * weights).sum().backward()
+    torch.testing.assert_close(other.grad, one.grad, rtol=1e-10, atol=1e-12)
 
 
 def test_trimmed_equals_padded(tiny):

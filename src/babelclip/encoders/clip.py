@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
 from transformers.utils import logging
 
+from babelclip.encoders.frozen import FrozenTextTower
 from babelclip.encoders.pictures import open_picture
 from babelclip.errors import ModelError
 
@@ -46,6 +47,7 @@ class ClipEncoder:
         if not getattr(tokenizer, "is_fast", False):
             raise ModelError(f"{name} has no fast tokenizer", fix="Save one with tokenizer.json beside the weights.")
         self._model: CLIPModel = model.eval().requires_grad_(False).to(device)
+        self._tower = FrozenTextTower(self._model.text_model, self._model.text_projection)
         self._processor = AutoImageProcessor.from_pretrained(source, backend="pil")
         self.name, self.device = name, device
         self.tokenizer = tokenizer.backend_tokenizer
@@ -54,16 +56,11 @@ class ClipEncoder:
         self.dim: int = model.config.projection_dim
         self.token_table: Tensor = self._model.text_model.embeddings.token_embedding.weight.detach()
         self.fingerprint = _fingerprint(self._model, self.tokenizer.to_str(), self._processor.to_json_string())
+        del self._model.text_model.encoder  # its weights live on, arranged, in the tower
 
     def text_tower(self, rows: Tensor, ends: Tensor) -> Tensor:
         """Token rows (B, L, width) and end positions (B,) to projected vectors (B, dim); see ``DualEncoder``."""
-        tower = self._model.text_model
-        hidden = rows + tower.embeddings.position_embedding.weight[: rows.shape[1]]
-        # No mask tensor: causal attention alone hides what stands behind the end, and stays on the fused path.
-        hidden = tower.encoder(inputs_embeds=hidden, attention_mask=None, is_causal=True).last_hidden_state
-        pooled = tower.final_layer_norm(hidden[torch.arange(len(hidden), device=hidden.device), ends])
-        projected: Tensor = self._model.text_projection(pooled)
-        return projected
+        return self._tower(rows, ends)
 
     @torch.inference_mode()
     def encode_images(self, files: Sequence[Path], *, batch_size: int = 64, progress: Progress | None = None) -> Tensor:
