@@ -19,7 +19,7 @@ if __name__ == "__main__":
         newest, snapshot = (student.lexicon.encode(test.texts, tag) for tag in (None, language))
         cut_anew = 100 * sum(a != b for a, b in zip(newest, snapshot, strict=True)) / len(newest)
         scores = [
-            retrieval_scores(student.encode_texts(test.texts, language=tag), test.images, test.owner)["img_r10"]
+            retrieval_scores(student.encode_texts(test.texts, language=tag), test.images[:], test.owner)["img_r10"]
             for tag in (None, language)
         ]
         print(

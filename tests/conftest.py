@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: a test that reaches for a hub fails at once
+os.environ["BABELCLIP_CACHE"] = "off"
 
 from pathlib import Path
 

@@ -10,6 +10,7 @@ from babelclip.errors import FormatError, ModelError, SettingError, UnknownNameE
 from babelclip.lexicon import (
     INITIALISERS,
     Lexicon,
+    Tokens,
     Vocabulary,
     learn_bpe,
     measure_coverage,
@@ -82,10 +83,10 @@ def test_words_come_back_when_decoded(lexicon_after_ru):
 def test_a_snapshot_cuts_as_on_the_day_of_learning(lexicon):
     grow(lexicon, "de", DE)
     text = ["красный дом"]
-    then = tokenise(lexicon.tokenizer(), text)
+    then = list(tokenise(lexicon.tokenizer(), text))
     grow(lexicon, "ru", RU)
-    assert tokenise(lexicon.tokenizer("de"), text) == then
-    assert tokenise(lexicon.tokenizer(), text) != then, "the newest tokenizer drifts"
+    assert list(tokenise(lexicon.tokenizer("de"), text)) == then
+    assert list(tokenise(lexicon.tokenizer(), text)) != then, "the newest tokenizer drifts"
     with pytest.raises(UnknownNameError, match="unknown learnt language 'fr'"):
         lexicon.tokenizer("fr")
 
@@ -135,8 +136,32 @@ def test_long_texts_are_cut_at_the_limit_and_keep_their_end(lexicon):
     assert (ids[0], ids[-1]) == (lexicon.bos, lexicon.eos)
 
 
+def test_inputs_of_a_batch_equal_those_made_one_by_one(lexicon, monkeypatch):
+    texts = ["a red house", "", "haus " * 200, "x", "красный дом"]
+    monkeypatch.setattr("babelclip.lexicon.tokens.CHUNK", 2)
+    tokens = tokenise(lexicon.tokenizer(), texts)
+    assert (len(tokens), tokens.ids.dtype) == (5, torch.int32)
+    assert tokens.lengths.tolist() == [len(one) for one in tokens]
+    assert tokens.used().tolist() == sorted({piece for one in tokens for piece in one})
+    for chosen in ([0, 3], [4, 2, 1], [1]):
+        found = tokens.inputs(torch.tensor(chosen), bos=lexicon.bos, eos=lexicon.eos, max_length=lexicon.max_length)
+        expected = lexicon.encode([texts[i] for i in chosen])
+        longest = max(map(len, expected))
+        assert found.tolist() == [ids + [lexicon.eos] * (longest - len(ids)) for ids in expected]
+    with pytest.raises(IndexError, match="text 5 of 5"):
+        tokens[5]
+
+
+def test_matched_rows_follow_mean_and_deviation_of_the_whole_table_whatever_its_blocks():
+    table = torch.randn(40_000, 3, generator=torch.Generator().manual_seed(0)) * 0.3 + 2
+    rows = INITIALISERS["matched"](table, 5, torch.Generator().manual_seed(1))
+    mu, sigma = table.double().mean().item(), table.double().std().item()
+    expected = torch.empty(5, 3).normal_(mu, sigma, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(rows, expected, rtol=1e-6, atol=0)
+
+
 def test_coverage_counts_what_it_says():
-    tokens = [[1, 2, 3], [4] * 80]
+    tokens = Tokens(torch.tensor([1, 2, 3] + [4] * 80, dtype=torch.int32), torch.tensor([0, 3, 83]))
     cover = measure_coverage(["a bc", "d"], tokens, max_length=77, new_ids=range(3, 7))
     assert cover.texts == 2
     assert cover.tokens_per_text == 83 / 2

@@ -5,14 +5,18 @@ import math
 import pytest
 import torch
 from torch.nn.functional import normalize
+from transformers import CLIPModel
 
 from babelclip.config import TaskSettings, change_settings, derive_seed
 from babelclip.data.examples import base_lexicon
+from babelclip.encoders.frozen import FrozenTextTower
 from babelclip.encoders.tower import first_ends, pad
 from babelclip.errors import BabelclipError, DataError, ModelError, SettingError
-from babelclip.methods import Method, RowScale, Stack, Task, compose
+from babelclip.lexicon import tokenise
+from babelclip.methods import METHODS, Method, RowScale, Stack, Task, compose
 from babelclip.objectives import contrastive, distillation
 from babelclip.training import Batch, TaskTrainer, train_task
+from babelclip.training.batches import plan_epoch
 from babelclip.training.table import CompactTable
 
 STEPS = 30
@@ -35,16 +39,19 @@ def batches(sequences, examples, eos):
 
 
 def dense_training(tiny, task, method, settings, all_batches):
-    """The papers' step (2.6) on the full table, written out; float64 for everything but the tower."""
+    """The papers' step (2.6) on the full table, written out; float64, the tower in the precision of the table."""
+    precision = task.lexicon.table.dtype
     table = task.lexicon.table.double().clone()
     temperature = torch.tensor(settings.temperature, dtype=torch.float64)
     scale = method.row_scale(task)
     moments = [[torch.zeros_like(p), torch.zeros_like(p)] for p in (table, temperature)]
     for k, batch in enumerate(all_batches):
         temperature = temperature.clamp(0.001, 0.5)
-        rows, tau = table.float().requires_grad_(), temperature.float().requires_grad_()
+        rows, tau = (one.detach().clone().to(precision).requires_grad_() for one in (table, temperature))
         texts = tiny.text_tower(rows[batch.ids], first_ends(batch.ids, task.lexicon.eos))
-        loss = distillation(texts, batch.teachers) + 0.01 * contrastive(texts, batch.images, batch.image_ids, tau)
+        loss = distillation(texts, batch.teachers.to(texts)) + 0.01 * contrastive(
+            texts, batch.images.to(texts), batch.image_ids, tau
+        )
         loss.backward()
         gradients = [rows.grad.double(), tau.grad.double()]
         norm = math.sqrt(sum(float((g**2).sum()) for g in gradients))
@@ -52,14 +59,18 @@ def dense_training(tiny, task, method, settings, all_batches):
         warm_up = int(settings.warm_up * STEPS)
         rate = settings.learning_rate * min(1.0, k / warm_up)
         table = table * (1 - rate * settings.weight_decay * scale.decay[:, None].double())
-        gradients[0] = gradients[0] * scale.gradient[:, None].double()
+        if settings.scale_at == "gradient":
+            gradients[0] = gradients[0] * scale.gradient[:, None].double()
         updated = []
         for parameter, gradient, moment in zip((table, temperature), gradients, moments, strict=True):
             moment[0] = settings.beta1 * moment[0] + (1 - settings.beta1) * gradient
             moment[1] = settings.beta2 * moment[1] + (1 - settings.beta2) * gradient**2
             first = moment[0] / (1 - settings.beta1 ** (k + 1))
             second = moment[1] / (1 - settings.beta2 ** (k + 1))
-            updated.append(parameter - rate * first / (second.sqrt() + settings.epsilon))
+            change = rate * first / (second.sqrt() + settings.epsilon)
+            if settings.scale_at == "update" and parameter is table:
+                change = scale.gradient[:, None].double() * change
+            updated.append(parameter - change)
         table, temperature = updated
     return table, temperature
 
@@ -83,6 +94,42 @@ def test_compact_equals_dense(tiny, examples, names):
     torch.testing.assert_close(found.double(), dense, rtol=0, atol=2e-3 * moved)
     assert float((found.double() - dense).abs().mean()) < 1e-6
     assert float(trainer.temperature.detach()) == pytest.approx(float(temperature), abs=1e-5)
+
+
+class DoubleTower:
+    """The tiny model's text tower in float64."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, folder):
+        model = CLIPModel.from_pretrained(folder).eval().double().requires_grad_(False)
+        self.text_tower = FrozenTextTower(model.text_model, model.text_projection)
+
+
+@pytest.mark.parametrize("place", ["gradient", "update"])
+@pytest.mark.parametrize("names", sorted({compose(name).name for name in METHODS}))
+def test_in_float64_compact_and_dense_are_one(tiny, tiny_folder, examples, names, place):
+    """Contract 3: 1e-10, for each method, after all steps and where someone looks in the middle."""
+    encoder = DoubleTower(tiny_folder)
+    task, sequences = make_task(tiny, examples["de"])
+    task.lexicon.table = task.lexicon.table.double()
+    settings = TaskSettings(learning_rate=1e-3, batch_size=8, weight_decay=0.3, scale_at=place)
+    method = compose(names)
+    trainer = TaskTrainer(encoder, task, method, settings, total_steps=STEPS)
+    everything = list(batches(sequences, examples["de"], task.lexicon.eos))
+    for done, batch in enumerate(everything, start=1):
+        trainer.step(batch)
+        if done in (7, STEPS):
+            dense, temperature = dense_training(encoder, task, method, settings, everything[:done])
+            torch.testing.assert_close(trainer.full_table(), dense, rtol=0, atol=1e-10)
+            assert float(trainer.temperature.detach()) == pytest.approx(float(temperature), abs=1e-10)
+            if done == 7:
+                middle = trainer.table.rows.detach().clone()
+    torch.testing.assert_close(
+        trainer.full_table(middle, 7), dense_training(encoder, task, method, settings, everything[:7])[0],
+        rtol=0, atol=1e-10,
+    )  # fmt: skip
+    assert float((trainer.full_table() - task.lexicon.table).abs().max()) > 0.01
 
 
 def test_idle_rows_shrink_without_teir_and_stay_with_it(tiny, examples):
@@ -247,16 +294,13 @@ def test_the_best_epoch_is_kept_when_there_is_a_validation_score(tiny, examples,
 
 
 def test_buckets_hold_similar_lengths_and_every_text_once(tiny, examples):
-    from babelclip.training.loop import _batches
-
-    sequences = base_lexicon(tiny).encode(examples["de"].texts)
-    settings = TaskSettings(batch_size=4, bucket=6)
-    generator = torch.Generator().manual_seed(0)
-    epoch = list(_batches(sequences, examples["de"], 4, settings, tiny.eos, generator))
-    assert sorted(int(i) for batch in epoch for i in batch.image_ids) == list(range(24))
-    sorted_padding = sum(batch.ids.numel() for batch in epoch)
-    plain = list(_batches(sequences, examples["de"], 4, TaskSettings(bucket=1), tiny.eos, generator))
-    assert sorted_padding < sum(batch.ids.numel() for batch in plain)
+    lengths = tokenise(base_lexicon(tiny).tokenizer(), examples["de"].texts).lengths
+    plans = {bucket: plan_epoch(lengths, 4, bucket, torch.Generator().manual_seed(0)) for bucket in (1, 6)}
+    places = {bucket: sum(len(texts) * int(lengths[texts].max()) for texts in plan) for bucket, plan in plans.items()}
+    for plan in plans.values():
+        assert sorted(torch.cat(plan).tolist()) == list(range(24))
+    assert places[6] < places[1]
+    assert len(plan_epoch(lengths, 5, 2, torch.Generator())) == 4, "the last incomplete batch is dropped"
 
 
 def test_training_that_explodes_stops_with_advice(tiny, examples, quick):
@@ -294,5 +338,5 @@ def test_both_weights_zero_is_refused():
 
 
 def test_normalised_vectors_are_not_what_is_distilled(tiny, examples):
-    teachers = examples["de"].teachers
+    teachers = examples["de"].teachers[:]
     assert not torch.allclose(teachers, normalize(teachers, dim=-1))

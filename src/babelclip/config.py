@@ -11,6 +11,7 @@ from typing import Any
 from babelclip.errors import SettingError, UnknownNameError
 
 SCALE_PLACES = ("gradient", "update")
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ class TaskSettings:
     """Weight of the contrastive term to the image vectors."""
     temperature: float = 0.07
     """Start of the learnable temperature, which divides similarities and is new for every task."""
+    precision: str = "float32"
+    """What the frozen tower computes in: ``float32``, ``bfloat16`` or ``float16``; rows, losses and optimiser stay in
+    float32. Falls back to float32 on a device without it."""
     seed: int = 0
     """Fixes new rows and the order of the texts; both depend on the language too, never on the method."""
 
@@ -58,7 +62,7 @@ class TaskSettings:
 
         Raises:
             SettingError: naming the setting, its value and the allowed range.
-            UnknownNameError: ``scale_at`` is not one of ``SCALE_PLACES``.
+            UnknownNameError: ``scale_at`` is not one of ``SCALE_PLACES``, or ``precision`` of ``PRECISIONS``.
         """
         at_least = {
             "vocab_size": 300, "epochs": 1, "batch_size": 2, "bucket": 1, "learning_rate": 0, "warm_up": 0,
@@ -74,6 +78,8 @@ class TaskSettings:
                 raise SettingError(f"{name} is {value}", fix=f"It must be {allowed}.")
         if self.scale_at not in SCALE_PLACES:
             raise UnknownNameError("scale_at", self.scale_at, SCALE_PLACES)
+        if self.precision not in PRECISIONS:
+            raise UnknownNameError("precision", self.precision, PRECISIONS)
         if self.cross_lingual == self.cross_modal == 0:
             raise SettingError("cross_lingual and cross_modal are both 0", fix="Give one of them a weight above 0.")
 

@@ -1,13 +1,19 @@
-"""Files are written whole or not at all, and known by their content."""
+"""Files and folders are written whole or not at all, and known by their content."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
-from babelclip.errors import BabelclipError
+from babelclip.errors import BabelclipError, FormatError
+
+MANIFEST = "manifest.json"
+FORMAT = 1
 
 
 def write_whole(file: Path, content: str | bytes) -> None:
@@ -20,21 +26,101 @@ def write_whole(file: Path, content: str | bytes) -> None:
     Raises:
         BabelclipError: the disk is full or the folder cannot be written to; what stood there before stays.
     """
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    temporary = _temporary(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as opened:
-            opened.write(content.encode() if isinstance(content, str) else content)
-            opened.flush()
-            os.fsync(opened.fileno())
+        _write_synced(temporary, content)
         temporary.replace(file)
+        _sync_folder(file.parent)
     except OSError as error:
-        raise BabelclipError(
-            f"cannot be written ({error.strerror or error})", file=file, fix="Free some space or choose another folder."
-        ) from error
+        raise _cannot_write(file, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_folder(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    """Write a new folder of files with a manifest of their sha256: all of it, or nothing.
+
+    Args:
+        folder: where it shall stand; a folder that stands there is replaced.
+        files: content by name, text (UTF-8) or bytes.
+
+    Raises:
+        BabelclipError: the disk is full or the place cannot be written to.
+    """
+    temporary = _temporary(folder)
+    try:
+        temporary.mkdir(parents=True)
+        for name, content in files.items():
+            _write_synced(temporary / name, content)
+        hashes = {name: sha256(temporary / name) for name in files}
+        _write_synced(temporary / MANIFEST, json.dumps({"format": FORMAT, "files": hashes}, indent=1) + "\n")
+        _sync_folder(temporary)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+        _sync_folder(folder.parent)
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_folder(folder: Path) -> None:
+    """Compare a folder written by ``write_folder`` with its manifest.
+
+    Raises:
+        FormatError: a file is missing or its content is not what was written; names it, and both hashes.
+    """
+    fix = "Delete the folder; what it held cannot be trusted."
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
+            found = f"format {manifest['format']}, this babelclip reads {FORMAT}"
+            raise FormatError(found, file=folder / MANIFEST, fix="Use a matching babelclip, or delete the folder.")
+        for name, expected in manifest["files"].items():
+            found = sha256(folder / name)
+            if found != expected:
+                raise FormatError(
+                    f"damaged: sha256 is {found[:12]}, the manifest says {expected[:12]}", file=folder / name, fix=fix
+                )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FormatError(f"incomplete or damaged ({error})", file=folder, fix=fix) from error
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what processes that died in the middle of writing into ``folder`` left behind."""
+    for left in folder.glob(".*.tmp"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _temporary(target: Path) -> Path:
+    """A hidden name beside the target, of this process alone."""
+    return target.with_name(f".{target.name}.{os.getpid()}.tmp")
+
+
+def _write_synced(file: Path, content: str | bytes) -> None:
+    with file.open("wb") as opened:
+        opened.write(content.encode() if isinstance(content, str) else content)
+        opened.flush()
+        os.fsync(opened.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make renames in a folder survive a power cut, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _cannot_write(target: Path, error: OSError) -> BabelclipError:
+    reason = error.strerror or str(error)
+    return BabelclipError(f"cannot be written ({reason})", file=target, fix="Free some space or choose another folder.")
 
 
 def sha256(file: Path) -> str:

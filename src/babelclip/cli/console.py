@@ -10,10 +10,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
-console = Console(highlight=False, soft_wrap=True)
-errors = Console(highlight=False, soft_wrap=True, stderr=True)
+from babelclip.languages import language_name
+from babelclip.training import OnStep, StepReport
+
+_silent = os.environ.get("RANK", "0") != "0"  # of the processes that torchrun starts, the first one speaks
+console = Console(highlight=False, soft_wrap=True, quiet=_silent)
+errors = Console(highlight=False, soft_wrap=True, stderr=True, quiet=_silent)
 
 Report = Callable[[int, int], None]
 
@@ -34,21 +46,72 @@ def quieten() -> None:
 
 
 @contextmanager
-def progress_bars() -> Iterator[Callable[..., Report]]:
-    """Yield ``bar(line, detail="")``, which returns a callback (done, total).
+def progress_bars() -> Iterator[Bars]:
+    """Show progress bars on the error stream for as long as the context lasts."""
+    columns = (
+        TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[detail]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=errors) as shown:
+        yield Bars(shown)
 
-    A line appears when something happens on it; calling ``bar`` again with the same line goes on in the same place.
-    """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=errors) as bars:
-        tasks: dict[str, TaskID] = {}
 
-        def bar(line: str, detail: str = "") -> Report:
-            def report(done: int, total: int) -> None:
-                if line not in tasks:
-                    tasks[line] = bars.add_task(line)
-                bars.update(tasks[line], description=f"{line} {detail}".rstrip(), completed=done, total=total)
+class Bars:
+    """Progress lines; a line appears when something happens on it."""
 
-            return report
+    def __init__(self, shown: Progress) -> None:
+        """Draw on a rich progress display."""
+        self._shown = shown
+        self._tasks: dict[str, TaskID] = {}
 
-        yield bar
+    def bar(self, line: str) -> Report:
+        """Return a callback (done, total) that moves a line; with the same line again it goes on in the same place."""
+
+        def report(done: int, total: int) -> None:
+            self._move(line, line, done, total, "")
+
+        return report
+
+    def steps(self, line: str) -> OnStep:
+        """Return a callback for training steps; shows loss terms, speed and padding on one line a run."""
+        spent: dict[str, float] = {}
+        smooth: dict[str, float] = {}
+
+        def report(step: StepReport) -> None:
+            if step.step == 1:
+                spent.clear()
+                smooth.clear()
+            for name, value in (("texts", step.texts), ("tokens", step.tokens), ("places", step.places),
+                                ("seconds", step.seconds)):  # fmt: skip
+                spent[name] = spent.get(name, 0) + value
+            for name, value in step.terms.items():
+                smooth[name] = 0.9 * smooth.get(name, value) + 0.1 * value
+            terms = " + ".join(f"{name} {value:.4f}" for name, value in smooth.items())
+            padding = 1 - spent["tokens"] / spent["places"]
+            self._move(
+                line, f"{line} {language_name(step.language)}", step.step, step.steps,
+                f"loss {sum(smooth.values()):.4f} = {terms}; {spent['texts'] / spent['seconds']:,.0f} texts/s, "
+                f"{spent['tokens'] / spent['seconds']:,.0f} tokens/s, {padding:.0%} padding",
+            )  # fmt: skip
+
+        return report
+
+    def _move(self, line: str, description: str, done: int, total: int, detail: str) -> None:
+        if line not in self._tasks:
+            self._tasks[line] = self._shown.add_task(description, total=total, detail="")
+        self._shown.update(self._tasks[line], description=description, completed=done, total=total, detail=detail)
+
+
+def tell_all(*listeners: OnStep) -> OnStep:
+    """Return a callback that tells several."""
+
+    def tell(step: StepReport) -> None:
+        for listener in listeners:
+            listener(step)
+
+    return tell
+
+
+def note(message: str) -> None:
+    """Print something that the user should know and that is no failure."""
+    errors.print(f"note: {message}", markup=False)

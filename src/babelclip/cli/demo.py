@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from babelclip import __version__
 from babelclip.benchmarks import openmoji
-from babelclip.cli.console import console, program, progress_bars, quieten
+from babelclip.cli.console import console, note, program, progress_bars, quieten, tell_all
 from babelclip.config import PICTOCLIP, change_settings
 from babelclip.continual import Stage, Stream, Student, load, run_stream
-from babelclip.data import Corpus, read_captions
+from babelclip.data import Cache, Corpus, read_captions
 from babelclip.encoders import DEFAULT_MODEL
 from babelclip.errors import SettingError
 from babelclip.evaluation import Base, Data, Results, chance_scores, write_results
@@ -23,6 +23,7 @@ from babelclip.methods import compose
 from babelclip.report.examples import find_all_examples
 from babelclip.report.page import write_page
 from babelclip.report.terminal import language_table, summary_table
+from babelclip.training import Checkpoints, JsonlLog
 
 ORDER = ("en", "de", "fa", "fr", "zh", "ru", "es", "ar")  # the papers' "order222", as far as OpenMoji is named in it
 METRIC = "img_r10"
@@ -35,7 +36,8 @@ def run_demo(
     """Write the data, teach the stream with each method and seed, and write the report.
 
     Args:
-        out: folder for ``data/``, ``model/``, ``results.json`` and ``index.html``.
+        out: folder for ``data/``, ``cache/``, ``log/``, ``model/``, ``results.json`` and ``index.html``; where a demo
+            was interrupted, it goes on.
         seeds: one stream a seed and method.
         languages: the order, or None for ``ORDER``.
         methods: names such as ``cll+teir``.
@@ -50,13 +52,14 @@ def run_demo(
     recipe = change_settings(PICTOCLIP, changes)
     if recipe.seed != PICTOCLIP.seed:
         raise SettingError(f"--set seed={recipe.seed} has no meaning here", fix="Use --seeds N for the seeds 0 to N-1.")
-    student = load(DEFAULT_MODEL, device=device)
-    with progress_bars() as bar:
-        openmoji.write_folder(out / "data", progress=bar("drawing pictograms"))
+    student = load(DEFAULT_MODEL, device=device, cache=Cache(out / "cache"))
+    checkpoints = Checkpoints(out / "checkpoints", note=note)
+    with progress_bars() as bars:
+        openmoji.write_folder(out / "data", progress=bars.bar("drawing pictograms"))
         corpora = [_read(out / "data", language) for language in order]
         stages = [
-            Stage(student.teacher.prepare(train, bar("looking at pictures")),
-                  student.teacher.prepare(test, bar("looking at test pictures")))
+            Stage(student.teacher.prepare(train, bars.bar("looking at pictures")),
+                  student.teacher.prepare(test, bars.bar("looking at test pictures")))
             for train, test in corpora
         ]  # fmt: skip
         console.print(_describe(student, stages))
@@ -65,10 +68,12 @@ def run_demo(
         for seed in seeds:
             for name in names:
                 settings = replace(recipe, seed=seed)
-                stream = run_stream(
-                    student, stages, method=name, settings=settings,
-                    progress=partial(bar, f"{name}, seed {seed}: learning"),
-                )  # fmt: skip
+                run = f"{name}-seed{seed}"
+                with closing(JsonlLog(out / "log" / f"{run}.jsonl")) as log:
+                    stream = run_stream(
+                        student, stages, method=name, settings=settings, checkpoints=checkpoints.inside(run),
+                        on_step=tell_all(log, bars.steps(f"{name}, seed {seed}: learning")),
+                    )  # fmt: skip
                 streams.setdefault(name, stream)
                 runs.append(stream.run)
     results = Results(
@@ -78,6 +83,7 @@ def run_demo(
         runs=runs,
     )
     write_results(results, out / "results.json")
+    checkpoints.clear()
     best = names[-1]
     streams[best].student.save(out / "model")
     commands = _next_commands(out, order)

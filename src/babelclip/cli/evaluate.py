@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 from babelclip.cli.console import console, progress_bars, quieten
-from babelclip.cli.learn import Columns, print_scores
+from babelclip.cli.learn import Columns, Runtime, print_scores
 from babelclip.continual import load
 from babelclip.evaluation import chance_scores
 
 
 def run_evaluate(
-    language: str, data: Path, *, model: str, base: str | None, columns: Columns, as_json: bool, device: str | None
+    language: str, data: Path, *, model: str, base: str | None, columns: Columns, as_json: bool, runtime: Runtime
 ) -> None:
     """Read, encode, count ranks, print.
 
@@ -23,13 +23,13 @@ def run_evaluate(
         base: where the base model lies now.
         columns: where things stand in the file.
         as_json: print one JSON object instead of a table.
-        device: where to run.
+        runtime: where to run and what to keep.
     """
     quieten()
     corpus = columns.read(data, language)
-    student = load(model, base=base, device=device)
-    with progress_bars() as bar:
-        examples = student.teacher.prepare(corpus, bar("looking at pictures"))
+    student = load(model, base=base, device=runtime.device, cache=runtime.cache)
+    with progress_bars() as bars:
+        examples = student.teacher.prepare(corpus, bars.bar("looking at pictures"))
     scores = student.evaluate(examples)
     if as_json:
         chance = chance_scores(examples.owner, len(examples.files))

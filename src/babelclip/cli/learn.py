@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
-from babelclip.cli.console import console, program, progress_bars, quieten
+from babelclip.cli.console import console, note, program, progress_bars, quieten, tell_all
 from babelclip.config import TaskSettings, change_settings, recipe_for
 from babelclip.continual import load
-from babelclip.data import Corpus, Examples, read_captions
+from babelclip.data import Cache, Corpus, Examples, read_captions
 from babelclip.errors import SettingError
 from babelclip.evaluation import METRICS, chance_scores
 from babelclip.languages import language_name, normalise_tag
 from babelclip.report.terminal import new_table
-from babelclip.training import TaskReport
+from babelclip.training import Checkpoints, JsonlLog, TaskReport, TensorBoardLog, Workers
+
+CHECKPOINTS, LOG = "checkpoints", "log.jsonl"
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,15 @@ class Columns:
         )
 
 
+@dataclass(frozen=True)
+class Runtime:
+    """Where to run, what is kept between runs, and a folder for TensorBoard curves."""
+
+    device: str | None
+    cache: Cache
+    tensorboard: Path | None = None
+
+
 def run_learn(
     language: str,
     data: Path,
@@ -55,7 +67,7 @@ def run_learn(
     test: Path | None,
     validation: Path | None,
     columns: Columns,
-    device: str | None,
+    runtime: Runtime,
     changes: Sequence[str],
 ) -> None:
     """Read, teach, measure, write.
@@ -69,29 +81,42 @@ def run_learn(
         test: captions to measure before and after.
         validation: captions to choose the best epoch with.
         columns: where things stand in all three files.
-        device: where to run.
+        runtime: where to run and what to keep.
         changes: settings to change, ``name=value``.
     """
     quieten()
     tag = normalise_tag(language)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    begun = {CHECKPOINTS, LOG}
+    if out.exists() and (not out.is_dir() or any(entry.name not in begun for entry in out.iterdir())):
         raise SettingError(f"--out {out} exists and is not empty", fix="Choose a new folder; nothing is overwritten.")
     read = {name: columns.read(file, tag) for name, file in
             (("train", data), ("test", test), ("validation", validation)) if file is not None}  # fmt: skip
-    student = load(base, device=device)
+    student = load(base, device=runtime.device, cache=runtime.cache)
     settings = change_settings(recipe_for(student.encoder.name), changes)
     known = f", knows {', '.join(student.languages)}" if student.languages else ""
     console.print(f"Base model {student.encoder.name} ({student.encoder.fingerprint[:12]}){known}")
-    with progress_bars() as bar:
-        ready = {
-            name: student.teacher.prepare(corpus, bar(f"looking at pictures, {name}")) for name, corpus in read.items()
-        }
+    workers = Workers(student.encoder.device)
+    checkpoints = Checkpoints(out / CHECKPOINTS, note=note)
+    log = JsonlLog(out / LOG)
+    folder = runtime.tensorboard
+    curves = [] if folder is None or workers.rank != 0 else [TensorBoardLog(folder)]
+    with progress_bars() as bars, closing(log):
+        with workers.first_alone():  # the others find the vectors in the cache
+            ready = {
+                name: student.teacher.prepare(corpus, bars.bar(f"looking at pictures, {name}"))
+                for name, corpus in read.items()
+            }
         before = student.evaluate(ready["test"]) if "test" in ready else None
         report = student.learn(
             tag, ready["train"], method=method, settings=settings, validation=ready.get("validation"),
-            progress=bar(f"learning {language_name(tag)}"),
+            on_step=tell_all(log, bars.steps("learning"), *curves), checkpoints=checkpoints,
         )  # fmt: skip
-    student.save(out)
+    for one in curves:
+        one.close()
+    if workers.rank == 0:
+        student.save(out)
+        checkpoints.clear()
+    workers.leave()
     _print_report(report, settings, float(student.encoder.token_table.std()))
     if before is not None:
         print_scores(ready["test"], {"before": before, "after": student.evaluate(ready["test"])})
@@ -127,7 +152,12 @@ def _print_report(report: TaskReport, settings: TaskSettings, deviation: float) 
         f"{report.overlapping_tokens:,} shared with what was known"
     )
     kept = f", epoch {report.epoch} kept" if report.epoch < settings.epochs else ""
-    console.print(f"{report.steps} steps in {report.seconds:.1f} s, loss {report.loss:.3f}{kept}")
+    console.print(
+        f"{report.steps} steps in {report.seconds:.1f} s ({report.texts / report.seconds:,.0f} texts/s, "
+        f"{100 * report.padding:.1f} % padding), loss {report.loss:.3f}{kept}"
+    )
+    if report.precision != settings.precision:
+        console.print(f"note: this device has no {settings.precision}; {report.precision} was used")
     if cover.texts < settings.batch_size:
         console.print(f"note: fewer texts than a batch of {settings.batch_size} holds, so each step takes all of them")
     if report.left_out:

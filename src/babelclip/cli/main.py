@@ -28,6 +28,12 @@ Model = Annotated[str, typer.Option(help="pictoclip, a CLIPModel folder, a hub i
 Images = Annotated[Path | None, typer.Option(help="Folder that picture paths start at; else that of the captions.")]
 ImageColumn = Annotated[str, typer.Option(help="Column with the picture's path.")]
 EnglishColumn = Annotated[str, typer.Option(help="Column with the English text.")]
+CacheFolder = Annotated[
+    str | None,
+    typer.Option("--cache", metavar="FOLDER", help="Keeps vectors and tokens between runs; else $BABELCLIP_CACHE, else "
+                 "~/.cache/babelclip; 'off' for none."),
+]  # fmt: skip
+CacheDtype = Annotated[str, typer.Option(help="Of vectors in the cache: float32, or float16 for half the space.")]
 TextColumn = Annotated[str | None, typer.Option(help="Column with the text in LANGUAGE; else named as the tag.")]
 
 
@@ -88,15 +94,20 @@ def learn(
     seed: Annotated[int, typer.Option(help="Fixes new rows and the order of the texts.")] = 0,
     changes: Changes = None,
     device: Device = None,
+    cache: CacheFolder = None,
+    cache_dtype: CacheDtype = "float32",
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard curves.")] = None,
 ) -> None:
-    """Teach a model one language from your own captions."""
-    from babelclip.cli.learn import Columns, run_learn
+    """Teach a model one language from your own captions; interrupted, the same command goes on where it was."""
+    from babelclip.cli.learn import Columns, Runtime, run_learn
+    from babelclip.data import user_cache
 
     given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "vocab_size": vocab_size,
              "seed": seed}  # fmt: skip
     run_learn(
         language, data, out, base=base, method=method, test=test, validation=validation,
-        columns=Columns(image_column, english_column, text_column, images), device=device,
+        columns=Columns(image_column, english_column, text_column, images),
+        runtime=Runtime(device, user_cache(cache, dtype=cache_dtype), tensorboard),
         changes=[*(f"{name}={value}" for name, value in given.items() if value is not None), *(changes or [])],
     )  # fmt: skip
 
@@ -113,13 +124,17 @@ def evaluate(
     text_column: TextColumn = None,
     json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
     device: Device = None,
+    cache: CacheFolder = None,
+    cache_dtype: CacheDtype = "float32",
 ) -> None:
     """Measure retrieval in one language, text to image and image to text, beside the chance level."""
     from babelclip.cli.evaluate import run_evaluate
-    from babelclip.cli.learn import Columns
+    from babelclip.cli.learn import Columns, Runtime
+    from babelclip.data import user_cache
 
     columns = Columns(image_column, english_column, text_column, images)
-    run_evaluate(language, data, model=model, base=base, columns=columns, as_json=json, device=device)
+    runtime = Runtime(device, user_cache(cache, dtype=cache_dtype))
+    run_evaluate(language, data, model=model, base=base, columns=columns, as_json=json, runtime=runtime)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from babelclip.config import TaskSettings, recipe_for
-from babelclip.data import Corpus, Examples, Teacher, read_captions
+from babelclip.data import Cache, Corpus, Examples, Teacher, read_captions, user_cache
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders import DEFAULT_MODEL, DualEncoder, encode_tokens, load_encoder
 from babelclip.encoders.base import Progress
@@ -18,7 +18,7 @@ from babelclip.languages import normalise_tag
 from babelclip.lexicon import Lexicon
 from babelclip.lexicon.store import LEXICON, load_lexicon, read_lexicon_file, save_lexicon
 from babelclip.methods import Stack, compose
-from babelclip.training import TaskReport, train_task
+from babelclip.training import Checkpoints, OnStep, TaskReport, train_task
 
 
 class Student:
@@ -49,7 +49,8 @@ class Student:
         method: str | Stack = "cll+teir",
         settings: TaskSettings | None = None,
         validation: Path | str | Corpus | Examples | None = None,
-        progress: Progress | None = None,
+        on_step: OnStep | None = None,
+        checkpoints: Checkpoints | Path | str | None = None,
     ) -> TaskReport:
         """Learn one language from captions.
 
@@ -60,7 +61,8 @@ class Student:
             settings: by default the papers' recipe, for ``pictoclip`` its own (docs/methods.md).
             validation: captions of the same language; the epoch with the best r_mean on them is kept. Without it, the
                 last epoch.
-            progress: called with (steps done, steps to do).
+            on_step: told about every step: a ``JsonlLog``, a ``TensorBoardLog``, or any function.
+            checkpoints: a folder to save to, and to go on from if the same call was interrupted; delete it afterwards.
 
         Raises:
             BabelclipError: the data or a setting cannot be used; the student is unchanged.
@@ -71,7 +73,8 @@ class Student:
         self.lexicon, report = train_task(
             self.encoder, self.lexicon, examples, stack, settings or recipe_for(self.encoder.name),
             validate=None if held_out is None else lambda draft: self.evaluate(held_out, lexicon=draft)["r_mean"],
-            progress=progress,
+            cache=self.teacher.cache, on_step=on_step,
+            checkpoints=Checkpoints(Path(checkpoints)) if isinstance(checkpoints, (str, Path)) else checkpoints,
         )  # fmt: skip
         return report
 
@@ -104,7 +107,7 @@ class Student:
         """
         words = self.lexicon if lexicon is None else lexicon
         texts = encode_tokens(self.encoder, words.table, words.encode(examples.texts))
-        return retrieval_scores(texts, examples.images, examples.owner)
+        return retrieval_scores(texts, examples.images[:], examples.owner)
 
     def examples(
         self, language: str, data: Path | str | Corpus | Examples, progress: Progress | None = None
@@ -132,21 +135,27 @@ class Student:
         )  # fmt: skip
 
 
-def load(model: Path | str = DEFAULT_MODEL, *, base: Path | str | None = None, device: str | None = None) -> Student:
+def load(
+    model: Path | str = DEFAULT_MODEL, *, base: Path | str | None = None, device: str | None = None,
+    cache: Cache | None = None,
+) -> Student:  # fmt: skip
     """Load a base model, or a folder of learnt languages together with its base model.
 
     Args:
         model: ``pictoclip``, a ``CLIPModel`` folder, a hub id, or a folder written by ``Student.save``.
         base: where the base model of a learnt folder lies now, if it has moved.
         device: ``cpu``, ``cuda``, ...; by default a GPU where there is one.
+        cache: where vectors of pictures and English texts are kept; by default the user's cache (``user_cache``).
 
     Raises:
         ModelError: the base model cannot be loaded.
-        FormatError: the learnt folder is damaged or belongs to another base model.
+        FormatError: the learnt folder, or a file of the cache, is damaged or belongs to another base model.
     """
+    cache = user_cache() if cache is None else cache
     folder = Path(model)
     if not (folder / LEXICON).is_file():
-        return Student(load_encoder(model, device=device))
+        encoder = load_encoder(model, device=device)
+        return Student(encoder, teacher=Teacher(encoder, cache))
     named = read_lexicon_file(folder).base
     try:
         encoder = load_encoder(base or named, device=device)
@@ -155,4 +164,5 @@ def load(model: Path | str = DEFAULT_MODEL, *, base: Path | str | None = None, d
             f"the base model of {str(model)!r}, {str(base or named)!r}, cannot be loaded: {error.what}",
             fix="Say where it lies now: base=... in Python, --base in `babelclip evaluate`.",
         ) from error
-    return Student(encoder, load_lexicon(folder, base_lexicon(encoder), fingerprint=encoder.fingerprint))
+    lexicon = load_lexicon(folder, base_lexicon(encoder), fingerprint=encoder.fingerprint)
+    return Student(encoder, lexicon, Teacher(encoder, cache))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from babelclip.data.cache import Cache
 from babelclip.data.captions import Corpus
+from babelclip.data.features import Features, Key, content_key
 from babelclip.encoders import DualEncoder, encode_tokens
 from babelclip.encoders.base import Progress
+from babelclip.errors import DataError
 from babelclip.lexicon import Lexicon
+
+CHUNK = 4096  # pictures or texts that are encoded before they are stored
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,7 @@ class Examples:
         english: M English texts.
         files: N different pictures.
         owner: (M,) index of each text's picture.
-        images: (N, dim) the base model's picture vectors, not normalised.
+        images: (N, dim) the base model's picture vectors, not normalised; ``images[:]`` is all of them.
         teachers: (M, dim) the base model's English text vectors, not normalised.
     """
 
@@ -33,27 +39,59 @@ class Examples:
     english: list[str]
     files: list[Path]
     owner: Tensor
-    images: Tensor
-    teachers: Tensor
+    images: Features | Tensor
+    teachers: Features | Tensor
 
 
 class Teacher:
-    """The frozen base model as a teacher; remembers every picture and English text that it has encoded."""
+    """The frozen base model as a teacher; no picture and no English text is encoded twice.
 
-    def __init__(self, encoder: DualEncoder) -> None:
-        """Teach with a base model."""
+    A vector can differ in its last bits with the batch that it was computed in; once it is stored, it stays.
+
+    Attributes:
+        encoder: the base model.
+        cache: where vectors and tokens are kept.
+    """
+
+    def __init__(self, encoder: DualEncoder, cache: Cache | None = None) -> None:
+        """Teach with a base model; without a cache, what was computed is forgotten with this object."""
         self.encoder = encoder
+        self.cache = Cache(None) if cache is None else cache
         self._lexicon = base_lexicon(encoder)
-        self._images: dict[Path, Tensor] = {}
-        self._english: dict[str, Tensor] = {}
+        self._images = self.cache.features(encoder.fingerprint, "images")
+        self._english = self.cache.features(encoder.fingerprint, "texts")
+        self._key_of: dict[tuple[Path, int, int], Key] = {}
 
-    def encode_english(self, texts: list[str]) -> Tensor:
+    def encode_english(self, texts: Sequence[str]) -> Features:
         """Return (M, dim) vectors of English texts, with the base tokenizer and the base rows."""
-        new = sorted(set(texts) - set(self._english))
-        if new:
-            vectors = encode_tokens(self.encoder, self._lexicon.table, self._lexicon.encode(new))
-            self._english.update(zip(new, vectors, strict=True))
-        return torch.stack([self._english[text] for text in texts])
+        keys = [content_key(text.encode()) for text in texts]
+        text_of = dict(zip(keys, texts, strict=True))
+        for new in _chunks(self._english.missing(keys), CHUNK):
+            sequences = self._lexicon.encode([text_of[key] for key in new])
+            self._english.add(new, encode_tokens(self.encoder, self._lexicon.table, sequences))
+        return self._english.features(keys)
+
+    def encode_images(self, files: Sequence[Path], progress: Progress | None = None) -> Features:
+        """Return (N, dim) vectors of pictures, known by their content: a copy elsewhere is the same picture.
+
+        Args:
+            files: the pictures.
+            progress: called with (pictures done, pictures to do), counting those that are new.
+
+        Raises:
+            DataError: a picture is missing or damaged.
+        """
+        keys = [self._image_key(file) for file in files]
+        file_of = dict(zip(keys, files, strict=True))
+        missing = self._images.missing(keys)
+        for number, new in enumerate(_chunks(missing, CHUNK)):
+
+            def shown(done: int, _: int, before: int = number * CHUNK) -> None:
+                if progress is not None:
+                    progress(before + done, len(missing))
+
+            self._images.add(new, self.encoder.encode_images([file_of[key] for key in new], progress=shown))
+        return self._images.features(keys)
 
     def prepare(self, corpus: Corpus, progress: Progress | None = None) -> Examples:
         """Encode what is new of a corpus, pictures and English texts, and put it beside the texts.
@@ -67,9 +105,6 @@ class Teacher:
         """
         captions = corpus.captions
         files = list(dict.fromkeys(caption.image for caption in captions))
-        new = [file for file in files if file not in self._images]
-        if new:
-            self._images.update(zip(new, self.encoder.encode_images(new, progress=progress), strict=True))
         place = {file: i for i, file in enumerate(files)}
         english = [caption.english for caption in captions]
         return Examples(
@@ -78,9 +113,26 @@ class Teacher:
             english=english,
             files=files,
             owner=torch.tensor([place[caption.image] for caption in captions]),
-            images=torch.stack([self._images[file] for file in files]),
+            images=self.encode_images(files, progress),
             teachers=self.encode_english(english),
         )
+
+    def _image_key(self, file: Path) -> Key:
+        """The key of a picture's content; read again only when its size or time has changed."""
+        try:
+            state = file.stat()
+            known = (file, state.st_size, state.st_mtime_ns)
+            if known not in self._key_of:
+                self._key_of[known] = content_key(file.read_bytes())
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise DataError(f"the picture cannot be read ({reason})", file=file, fix="Correct the path.") from error
+        return self._key_of[known]
+
+
+def _chunks(keys: list[Key], size: int) -> Iterator[list[Key]]:
+    """Yield keys in parts: what is stored survives if the process dies in the next."""
+    return (keys[start : start + size] for start in range(0, len(keys), size))
 
 
 def base_lexicon(encoder: DualEncoder) -> Lexicon:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from babelclip.lexicon.tokens import Tokens
+
 
 @dataclass(frozen=True)
 class Coverage:
@@ -26,24 +28,23 @@ class Coverage:
     unused: int
 
 
-def measure_coverage(
-    texts: Sequence[str], tokens: Sequence[Sequence[int]], *, max_length: int, new_ids: range
-) -> Coverage:
+def measure_coverage(texts: Sequence[str], tokens: Tokens, *, max_length: int, new_ids: range) -> Coverage:
     """Measure how the tokens of texts fit.
 
     Args:
         texts: the texts.
-        tokens: their token ids without special tokens and without truncation.
+        tokens: their tokens.
         max_length: the tower's limit, special tokens included (77 for CLIP).
         new_ids: ids that were appended for this language.
     """
     words = sum(len(text.split()) for text in texts)
-    total = sum(len(ids) for ids in tokens)
-    used = {token for ids in tokens for token in ids}
+    lengths = tokens.lengths
+    used = tokens.used()
+    reached = int(((used >= new_ids.start) & (used < new_ids.stop)).sum())
     return Coverage(
         texts=len(texts),
-        tokens_per_text=total / max(1, len(texts)),
-        tokens_per_word=total / max(1, words),
-        over_limit=sum(len(ids) > max_length - 2 for ids in tokens) / max(1, len(texts)),
-        unused=sum(token not in used for token in new_ids),
+        tokens_per_text=int(lengths.sum()) / max(1, len(texts)),
+        tokens_per_word=int(lengths.sum()) / max(1, words),
+        over_limit=int((lengths > max_length - 2).sum()) / max(1, len(texts)),
+        unused=len(new_ids) - reached,
     )

@@ -14,6 +14,7 @@ from babelclip.errors import ModelError, SettingError, UnknownNameError
 from babelclip.lexicon.bpe import Vocabulary, build_tokenizer, learn_bpe, read_vocabulary
 from babelclip.lexicon.merge import Growth, merge_vocabularies
 from babelclip.lexicon.rows import INITIALISERS
+from babelclip.lexicon.tokens import tokenise
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class Lexicon:
             self._tokenizers[size] = build_tokenizer(self.base_tokenizer, prefix)
         return self._tokenizers[size]
 
-    def add_specials(self, tokens: Sequence[Sequence[int]]) -> list[list[int]]:
+    def add_specials(self, tokens: Iterable[Sequence[int]]) -> list[list[int]]:
         """Put start and end around token ids and cut at the tower's limit, keeping the end."""
         room = self.max_length - 2
         return [[self.bos, *ids[:room], self.eos] for ids in tokens]
@@ -141,8 +142,3 @@ class Lexicon:
     def count_use(self, tokens_of_task: Tensor) -> None:
         """Count one more use, n_i <- n_i + 1, for the tokens T_t of a finished task."""
         self.uses[tokens_of_task] += 1
-
-
-def tokenise(tokenizer: Tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    """Return token ids without special tokens and without truncation."""
-    return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]

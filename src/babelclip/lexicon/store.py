@@ -6,6 +6,7 @@ rows.safetensors   ids (R,), rows (R, width) float32: every row that differs fro
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -49,11 +50,16 @@ def save_lexicon(lexicon: Lexicon, base: Lexicon, folder: Path, *, base_name: st
     The rows come first and ``lexicon.json``, which carries their sha256, comes last: a folder that was interrupted half
     way is either the old one or is refused by ``load_lexicon``, never mixed in silence.
     """
+    for name, content in pack_lexicon(lexicon, base, base_name=base_name, fingerprint=fingerprint).items():
+        write_whole(folder / name, content)
+
+
+def pack_lexicon(lexicon: Lexicon, base: Lexicon, *, base_name: str, fingerprint: str) -> dict[str, bytes]:
+    """Return the files of a lexicon by name, in the order in which they are to be written."""
     changed = torch.ones(len(lexicon.table), dtype=torch.bool)
     changed[: len(base.table)] = (lexicon.table[: len(base.table)] != base.table).any(dim=1)
     ids = changed.nonzero().squeeze(1)
-    tensors = {"ids": ids, "rows": lexicon.table[ids].contiguous(), "uses": lexicon.uses}
-    write_whole(folder / ROWS, save(tensors))
+    rows = save({"ids": ids, "rows": lexicon.table[ids].contiguous(), "uses": lexicon.uses})
     content = LexiconFile(
         format=FORMAT,
         base=base_name,
@@ -64,9 +70,10 @@ def save_lexicon(lexicon: Lexicon, base: Lexicon, folder: Path, *, base_name: st
         },
         tokens=list(lexicon.vocabulary.tokens[len(base.vocabulary.tokens) :]),
         merges=list(lexicon.vocabulary.merges[len(base.vocabulary.merges) :]),
-        rows_sha256=sha256(folder / ROWS),
+        rows_sha256=hashlib.sha256(rows).hexdigest(),
     )
-    write_whole(folder / LEXICON, json.dumps(content.model_dump(), ensure_ascii=False, indent=0) + "\n")
+    listed = json.dumps(content.model_dump(), ensure_ascii=False, indent=0) + "\n"
+    return {ROWS: rows, LEXICON: listed.encode()}
 
 
 def read_lexicon_file(folder: Path) -> LexiconFile:

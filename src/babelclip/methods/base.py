@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -99,3 +100,10 @@ class Method:
 
     def after_task(self, task: Task) -> None:
         """Look at a finished task; the trained rows are in the lexicon, the uses are not yet counted."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what the method remembers between steps and tasks, by name; an interrupted run goes on from it."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Remember what ``state_dict`` returned."""

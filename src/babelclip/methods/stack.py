@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
@@ -69,6 +69,16 @@ class Stack:
         """Call each method's hook."""
         for method in self.methods:
             method.after_task(task)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what all methods remember, named ``method.name``."""
+        return {f"{method.name}.{key}": value for method in self.methods for key, value in method.state_dict().items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Give each method what it remembered."""
+        for method in self.methods:
+            start = f"{method.name}."
+            method.load_state_dict({k.removeprefix(start): v for k, v in state.items() if k.startswith(start)})
 
 
 def compose(names: str) -> Stack:

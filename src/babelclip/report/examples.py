@@ -58,7 +58,7 @@ def find_examples(student: Student, examples: Examples, *, count: int = 5) -> La
     by_hash = sorted(range(len(examples.texts)), key=lambda i: hashlib.sha256(examples.english[i].encode()).digest())
     chosen = by_hash[:count]
     texts = normalize(student.encode_texts([examples.texts[i] for i in chosen]), dim=-1)
-    scores = texts @ normalize(examples.images, dim=-1).T
+    scores = texts @ normalize(examples.images[:], dim=-1).T
     label = {int(image): examples.english[i] for i, image in enumerate(examples.owner.tolist())}
     queries = []
     for i, row in zip(chosen, scores, strict=True):

@@ -1,6 +1,13 @@
-"""Teach one language: a compact table of rows, the papers' optimiser step, the loop."""
+"""Teach one language: a compact table of rows, the papers' optimiser step, the loop, checkpoints, the log."""
 
+from babelclip.training.batches import Batch
+from babelclip.training.checkpoint import Checkpoints
+from babelclip.training.log import JsonlLog, OnStep, StepReport, TensorBoardLog
 from babelclip.training.loop import TaskReport, train_task
-from babelclip.training.trainer import Batch, TaskTrainer
+from babelclip.training.trainer import TaskTrainer
+from babelclip.training.workers import Workers
 
-__all__ = ["Batch", "TaskReport", "TaskTrainer", "train_task"]
+__all__ = [
+    "Batch", "Checkpoints", "JsonlLog", "OnStep", "StepReport", "TaskReport", "TaskTrainer", "TensorBoardLog",
+    "Workers", "train_task",
+]  # fmt: skip

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+
+BLOCK = 16_384  # rows of the whole table that are worked on at a time
 
 
 class CompactTable:
@@ -36,20 +40,29 @@ class CompactTable:
             raise KeyError(f"rows {ids[local < 0].unique().tolist()} are not part of this task")
         return local
 
-    def full(self, rates: list[float], weight_decay: float, decay_scale: Tensor) -> Tensor:
-        """Return the whole (V, width) table as it stands now.
+    def full(
+        self, rates: Sequence[float], weight_decay: float, decay_scale: Tensor, *, rows: Tensor | None = None
+    ) -> Tensor:
+        """Return the whole (V, width) table after the steps whose rates are given.
 
         Args:
             rates: learning rate of each step so far.
             weight_decay: decay of the optimiser.
             decay_scale: (V,) scale of the decay by row.
+            rows: (R, width) the gathered rows after these steps; by default as they stand now.
         """
-        factors = torch.ones(len(self._table), dtype=torch.float64)
+        factor_of = {}
         for scale in decay_scale.unique().tolist():
             factor = 1.0
             for rate in rates:
                 factor *= 1 - rate * weight_decay * scale
+            factor_of[scale] = factor
+        factors = torch.ones(len(self._table), dtype=torch.float64)
+        for scale, factor in factor_of.items():
             factors[decay_scale == scale] = factor
-        table = (self._table * factors[:, None]).to(self._table.dtype)
-        table[self.row_ids] = self.rows.detach().cpu().to(table.dtype)
+        table = torch.empty_like(self._table)
+        for start in range(0, len(table), BLOCK):  # a float64 copy of all rows would be twice the table
+            part = slice(start, start + BLOCK)
+            table[part] = self._table[part] * factors[part, None]
+        table[self.row_ids] = (self.rows.detach() if rows is None else rows).cpu().to(table.dtype)
         return table

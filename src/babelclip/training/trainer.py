@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -13,26 +14,11 @@ from babelclip.encoders import DualEncoder
 from babelclip.encoders.tower import first_ends
 from babelclip.methods import Stack, Step, Task
 from babelclip.objectives import contrastive, distillation
+from babelclip.training.batches import Batch
 from babelclip.training.table import CompactTable
+from babelclip.training.workers import Workers
 
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.001, 0.5
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Texts of one step.
-
-    Attributes:
-        ids: (B, L) token ids, padded with end-of-text.
-        image_ids: (B,) equal where two texts share an image.
-        teachers: (B, dim) English teacher vectors.
-        images: (B, dim) image vectors.
-    """
-
-    ids: Tensor
-    image_ids: Tensor
-    teachers: Tensor
-    images: Tensor
 
 
 class TaskTrainer:
@@ -41,7 +27,8 @@ class TaskTrainer:
     Attributes:
         table: the rows in training.
         temperature: the learnable scalar of the contrastive term.
-        rates: learning rate of each step so far.
+        rates: learning rate of each step so far; 0 for a step that float16 overflowed in and that was left out.
+        workers: the processes that share the batches, and the precision of the tower.
     """
 
     def __init__(
@@ -60,39 +47,45 @@ class TaskTrainer:
         specials = torch.tensor([lexicon.bos, lexicon.eos])
         row_ids = torch.cat([task.used, specials]).unique()
         self.encoder, self.task, self.method, self.settings = encoder, task, method, settings
+        self.workers = Workers(encoder.device, settings.precision)
         self.table = CompactTable(lexicon.table, row_ids, encoder.device)
         self.scale = method.row_scale(task)
-        self._gradient_scale = self.scale.gradient[row_ids, None].to(self.table.rows)
-        self._decay_scale = self.scale.decay[row_ids, None].to(self.table.rows)
-        self.temperature = nn.Parameter(torch.tensor(settings.temperature, device=encoder.device))
+        rows = self.table.rows
+        self._gradient_scale = self.scale.gradient[row_ids, None].to(rows)
+        self._decay_scale = self.scale.decay[row_ids, None].to(rows)
+        self.temperature = nn.Parameter(torch.tensor(settings.temperature, device=encoder.device, dtype=rows.dtype))
         self.rates: list[float] = []
         self._warm_up = int(settings.warm_up * total_steps)
         self._eos = int(self.table.localise(torch.tensor(lexicon.eos)))
         # The decay of the rows is ours, because it is scaled by row; the temperature is not decayed.
         self._optimiser = torch.optim.AdamW(
-            [self.table.rows, self.temperature], lr=settings.learning_rate, weight_decay=0.0,
+            [rows, self.temperature], lr=settings.learning_rate, weight_decay=0.0,
             betas=(settings.beta1, settings.beta2), eps=settings.epsilon, fused=True,
         )  # fmt: skip
+        self._scaler = self.workers.scaler()
 
     def encode(self, ids: Tensor) -> Tensor:
         """Return (B, dim) student vectors of (B, L) token ids, with gradient to the rows."""
         local = self.table.localise(ids).to(self.encoder.device)
-        return self.encoder.text_tower(embedding(local, self.table.rows), first_ends(local, self._eos))
+        with self.workers.autocast():
+            vectors = self.encoder.text_tower(embedding(local, self.table.rows), first_ends(local, self._eos))
+        return vectors.to(self.table.rows.dtype)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted terms of the loss: L = cross_lingual L_cl + cross_modal L_cm + what methods add."""
         with torch.no_grad():
             self.temperature.clamp_(LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE)
-        device = self.encoder.device
-        teachers, images = batch.teachers.to(device), batch.images.to(device)
-        texts = self.encode(batch.ids)
+        rows = self.table.rows
+        teachers, images = batch.teachers.to(rows), batch.images.to(rows)
+        size = len(batch.ids)
+        texts = self.workers.gather(self.encode(batch.ids[self.workers.part(size)]), size)
         terms = {}
         if self.settings.cross_lingual:
             terms["cross_lingual"] = self.settings.cross_lingual * distillation(texts, teachers)
         if self.settings.cross_modal:
-            loss = contrastive(texts, images, batch.image_ids.to(device), self.temperature)
+            loss = contrastive(texts, images, batch.image_ids.to(rows.device), self.temperature)
             terms["cross_modal"] = self.settings.cross_modal * loss
-        step = Step(self.table.row_ids, self.table.rows, texts, teachers, images)
+        step = Step(self.table.row_ids, rows, texts, teachers, images)
         return terms | self.method.loss_terms(self.task, step)
 
     def rate(self, step: int) -> float:
@@ -101,35 +94,88 @@ class TaskTrainer:
             return self.settings.learning_rate * step / self._warm_up
         return self.settings.learning_rate
 
-    def step(self, batch: Batch) -> dict[str, float]:
-        """Train on one batch; return its weighted loss terms and the gradient norm before clipping.
+    def backward(self, losses: dict[str, Tensor]) -> float:
+        """Form the gradient of the summed loss and clip its global norm, special tokens included.
 
-        1. clip the global norm, special tokens included; 2. row <- row (1 - rate decay s); 3. g <- s g;
-        4. Adam's moments from the scaled g; 5. update with bias correction.
-
-        With ``scale_at="update"``, 3. is left out and the change that 5. makes to a row is multiplied by s instead.
+        Returns:
+            The norm before clipping.
         """
-        losses = self.losses(batch)
+        parameters = [self.table.rows, self.temperature]
         self._optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
-        norm = nn.utils.clip_grad_norm_([self.table.rows, self.temperature], self.settings.clip_norm)
+        self._scaler.scale(torch.stack(list(losses.values())).sum()).backward()
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad.copy_(self.workers.mean(parameter.grad))
+        if self._scaler.is_enabled():
+            self._scaler.unscale_(self._optimiser)
+        return float(nn.utils.clip_grad_norm_(parameters, self.settings.clip_norm))
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Decay, scale, and let Adam move the rows.
+
+        row <- row (1 - rate decay s); g <- s g; Adam's moments from the scaled g; update with bias correction. With
+        ``scale_at="update"`` the gradient is not scaled and the change that Adam makes to a row is multiplied by s.
+        """
         rate = self.rate(len(self.rates))
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        with torch.no_grad():
-            rows = self.table.rows
-            rows.mul_(1 - rate * self.settings.weight_decay * self._decay_scale)
-            if self.settings.scale_at == "gradient":
-                if rows.grad is not None:
-                    rows.grad.mul_(self._gradient_scale)
-                self._optimiser.step()
-            else:
-                before = rows.clone()
-                self._optimiser.step()
-                rows.copy_(before + self._gradient_scale * (rows - before))
+        rows = self.table.rows
+        rows.mul_(1 - rate * self.settings.weight_decay * self._decay_scale)
+        if self.settings.scale_at == "gradient":
+            if rows.grad is not None:
+                rows.grad.mul_(self._gradient_scale)
+            self._optimiser.step()
+        else:
+            before = rows.clone()
+            self._optimiser.step()
+            rows.copy_(before + self._gradient_scale * (rows - before))
         self.rates.append(rate)
-        return {name: float(term.detach()) for name, term in losses.items()} | {"gradient_norm": float(norm)}
 
-    def full_table(self) -> Tensor:
-        """Return the whole (V, width) table as it stands now, decay of idle rows included."""
-        return self.table.full(self.rates, self.settings.weight_decay, self.scale.decay)
+    def step(self, batch: Batch) -> dict[str, float]:
+        """Train on one batch; return its weighted loss terms and the gradient norm before clipping."""
+        losses = self.losses(batch)
+        norm = self.backward(losses)
+        if math.isfinite(norm) or not self._scaler.is_enabled():
+            self.update()
+        else:
+            self.rates.append(0.0)  # the scaled loss overflowed float16: no step, and a smaller scale for the next
+        if self._scaler.is_enabled():
+            self._scaler.update()
+        return {name: float(term.detach()) for name, term in losses.items()} | {"gradient_norm": norm}
+
+    def full_table(self, rows: Tensor | None = None, steps: int | None = None) -> Tensor:
+        """Return the whole (V, width) table as it stands now, or stood with ``rows`` after ``steps``."""
+        return self.table.full(self.rates[:steps], self.settings.weight_decay, self.scale.decay, rows=rows)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return all that the next step depends on, as copies on the CPU."""
+        state: dict[str, Tensor] = {"rows": self.table.rows, "temperature": self.temperature}
+        for name, parameter in list(state.items()):
+            for key, value in self._optimiser.state[parameter].items():
+                state[f"{name}.{key}"] = value
+        for key, value in self._scaler.state_dict().items():
+            state[f"scaler.{key}"] = torch.tensor(value)
+        state["rates"] = torch.tensor(self.rates, dtype=torch.float64)
+        return {name: value.detach().cpu().clone() for name, value in state.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on where ``state_dict`` was taken; the next step is the same bit for bit.
+
+        Raises:
+            KeyError: something is missing.
+        """
+        for name, parameter in (("rows", self.table.rows), ("temperature", self.temperature)):
+            with torch.no_grad():
+                parameter.copy_(state[name])
+            start = f"{name}."
+            # The step count stays where the optimiser made it; the moments go to the parameter's device.
+            self._optimiser.state[parameter] = {
+                key.removeprefix(start): value.to(parameter.device).clone()
+                for key, value in state.items()
+                if key.startswith(start)
+            }
+        if self._scaler.is_enabled():
+            names = {key.removeprefix("scaler."): value.item() for key, value in state.items() if "scaler." in key}
+            self._scaler.load_state_dict(names)
+        self.rates = state["rates"].tolist()

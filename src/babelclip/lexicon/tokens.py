@@ -1,0 +1,81 @@
+"""The token ids of many texts as two flat arrays: small, quick to cut batches from, and ready to be memory-mapped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+CHUNK = 8192  # texts that are tokenised at a time, on all cores
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token ids of M texts, without special tokens and without truncation.
+
+    Attributes:
+        ids: (T,) int32, one text behind the other.
+        offsets: (M + 1,) int64; text i is ``ids[offsets[i] : offsets[i + 1]]``.
+    """
+
+    ids: Tensor
+    offsets: Tensor
+
+    def __len__(self) -> int:
+        """Number of texts."""
+        return len(self.offsets) - 1
+
+    def __getitem__(self, text: int) -> list[int]:
+        """Ids of one text."""
+        if not 0 <= text < len(self):
+            raise IndexError(f"text {text} of {len(self)}")
+        found: list[int] = self.ids[self.offsets[text] : self.offsets[text + 1]].tolist()
+        return found
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Ids of each text."""
+        return (self[text] for text in range(len(self)))
+
+    @property
+    def lengths(self) -> Tensor:
+        """(M,) int64 number of tokens of each text."""
+        return self.offsets[1:] - self.offsets[:-1]
+
+    def used(self) -> Tensor:
+        """(k,) int64 sorted ids that occur: the papers' T_t, when the texts are a task's training texts."""
+        used: Tensor = self.ids.unique()
+        return used.long()
+
+    def inputs(self, texts: Tensor, *, bos: int, eos: int, max_length: int) -> Tensor:
+        """Return (B, L) input ids of the tower: start, pieces, end; cut at the longest text and padded with ``eos``.
+
+        Args:
+            texts: (B,) places of the texts.
+            bos: id of the start token.
+            eos: id of the end-of-text token.
+            max_length: limit of the tower, special tokens included; longer texts are cut and keep their end.
+        """
+        first = self.offsets[texts]
+        lengths = (self.offsets[texts + 1] - first).clamp(max=max_length - 2)
+        place = torch.arange(int(lengths.max()))
+        inside = place < lengths[:, None]
+        pieces = self.ids[torch.where(inside, first[:, None] + place, 0)].long()
+        filled = torch.where(inside, pieces, eos)
+        start, end = torch.full((len(texts), 1), bos), torch.full((len(texts), 1), eos)
+        return torch.cat([start, filled, end], dim=1)
+
+
+def tokenise(tokenizer: Tokenizer, texts: Sequence[str]) -> Tokens:
+    """Cut texts, on all cores (TOKENIZERS_PARALLELISM=false keeps to one)."""
+    ids: list[Tensor] = []
+    lengths: list[int] = []
+    for start in range(0, len(texts), CHUNK):
+        encodings = tokenizer.encode_batch_fast(list(texts[start : start + CHUNK]), add_special_tokens=False)
+        cut = [encoding.ids for encoding in encodings]
+        lengths += map(len, cut)
+        ids.append(torch.tensor([piece for one in cut for piece in one], dtype=torch.int32))
+    flat = torch.cat(ids) if ids else torch.empty(0, dtype=torch.int32)
+    return Tokens(flat, torch.tensor([0, *lengths], dtype=torch.int64).cumsum(0))

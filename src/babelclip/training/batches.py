@@ -1,0 +1,62 @@
+"""Batches in seeded order: texts of similar length together, the next one prepared while the current one computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Texts of one step.
+
+    Attributes:
+        ids: (B, L) token ids, padded with end-of-text.
+        image_ids: (B,) equal where two texts share an image.
+        teachers: (B, dim) English teacher vectors.
+        images: (B, dim) image vectors.
+    """
+
+    ids: Tensor
+    image_ids: Tensor
+    teachers: Tensor
+    images: Tensor
+
+
+def plan_epoch(lengths: Tensor, batch_size: int, bucket: int, generator: torch.Generator) -> list[Tensor]:
+    """Return which texts share a batch in one epoch, in random order; the last incomplete batch is dropped.
+
+    The shuffled texts are cut into windows of ``bucket`` batches, each window is sorted by length, and its batches come
+    in random order. With ``bucket=1`` this is plain shuffling.
+
+    Args:
+        lengths: (M,) tokens of each text.
+        batch_size: texts in a batch.
+        bucket: batches in a window.
+        generator: chance; the same state gives the same plan.
+    """
+    kept = len(lengths) // batch_size * batch_size
+    order = torch.randperm(len(lengths), generator=generator)[:kept]
+    plan = []
+    for window in order.split(bucket * batch_size):
+        by_length = window[lengths[window].sort(stable=True).indices] if bucket > 1 else window
+        batches = by_length.split(batch_size)
+        plan += [batches[place] for place in torch.randperm(len(batches), generator=generator).tolist()]
+    return plan
+
+
+def prepare_ahead(plan: list[Tensor], make: Callable[[Tensor], Batch]) -> Iterator[Batch]:
+    """Yield ``make(texts)`` for each entry of a plan; a second thread makes the next while the caller computes."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="next-batch") as thread:
+        ready: Future[Batch] | None = None
+        for texts in plan:
+            following = thread.submit(make, texts)
+            if ready is not None:
+                yield ready.result()
+            ready = following
+        if ready is not None:
+            yield ready.result()

@@ -1,0 +1,129 @@
+"""What a run tells while it runs: one report a step, and who may want to hear it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from babelclip.errors import FormatError, MissingExtraError
+from babelclip.files import write_whole
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One optimiser step.
+
+    Attributes:
+        language: tag of the task.
+        task: number of the task, from 0.
+        epoch: from 1.
+        step: from 1, through all epochs of the task.
+        steps: how many the task has.
+        terms: the weighted terms of the loss; their sum is the loss.
+        gradient_norm: before clipping.
+        learning_rate: of this step.
+        temperature: of the contrastive term, after the step.
+        texts: texts in the batch.
+        tokens: their tokens, start and end included.
+        places: size of the padded batch; ``1 - tokens / places`` is the share of padding.
+        seconds: since the step before ended.
+    """
+
+    language: str
+    task: int
+    epoch: int
+    step: int
+    steps: int
+    terms: dict[str, float]
+    gradient_norm: float
+    learning_rate: float
+    temperature: float
+    texts: int
+    tokens: int
+    places: int
+    seconds: float
+
+
+OnStep = Callable[[StepReport], None]
+
+
+class JsonlLog:
+    """One JSON object a step, to be read with ``pandas.read_json(file, lines=True)``.
+
+    A run that is started again goes on in the same file: lines from its first new step on are cut off, so that each
+    step stands there once, and so is half a line that a killed process left.
+    """
+
+    def __init__(self, file: Path) -> None:
+        """Write to a file; it is opened at the first step."""
+        self.file = file
+        self._open: Any = None
+
+    def __call__(self, report: StepReport) -> None:
+        """Append a step."""
+        if self._open is None:
+            if self.file.exists():
+                self._cut(report)
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            self._open = self.file.open("a", encoding="utf-8")
+        self._open.write(json.dumps(asdict(report), ensure_ascii=False) + "\n")
+        self._open.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    def _cut(self, report: StepReport) -> None:
+        """Keep whole lines of earlier steps."""
+        kept = []
+        for number, line in enumerate(self.file.read_text(encoding="utf-8").split("\n")[:-1], start=1):
+            try:
+                entry = json.loads(line)
+                earlier = (entry["task"], entry["step"]) < (report.task, report.step)
+            except (ValueError, KeyError, TypeError) as error:
+                raise FormatError(
+                    "not a line of a training log", file=self.file, line=number, fix="Move the file away."
+                ) from error
+            if not earlier:
+                break
+            kept.append(line + "\n")
+        write_whole(self.file, "".join(kept))
+
+
+class TensorBoardLog:
+    """The same as curves for TensorBoard."""
+
+    def __init__(self, folder: Path) -> None:
+        """Write event files to a folder.
+
+        Raises:
+            MissingExtraError: tensorboard is not installed.
+        """
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise MissingExtraError("tensorboard", "tensorboard", "--tensorboard") from error
+        self._writer = SummaryWriter(str(folder))
+
+    def __call__(self, report: StepReport) -> None:
+        """Add a point to each curve of the language."""
+        figures = {f"loss/{name}": value for name, value in report.terms.items()} | {
+            "loss/total": sum(report.terms.values()),
+            "step/gradient_norm": report.gradient_norm,
+            "step/learning_rate": report.learning_rate,
+            "step/temperature": report.temperature,
+            "speed/texts_per_s": report.texts / report.seconds,
+            "speed/tokens_per_s": report.tokens / report.seconds,
+            "speed/padding": 1 - report.tokens / report.places,
+        }
+        for name, value in figures.items():
+            self._writer.add_scalar(f"{report.language}/{name}", value, report.step)
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._writer.close()

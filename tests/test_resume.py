@@ -1,0 +1,251 @@
+"""Contract 7: killed at any step and started again, a run ends with the same weights and the same results."""
+
+import dataclasses
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import babelclip
+from babelclip.continual import Stage, run_stream
+from babelclip.data.examples import base_lexicon
+from babelclip.errors import BabelclipError, FormatError, SettingError
+from babelclip.methods import Method, Stack, compose
+from babelclip.training import Checkpoints, JsonlLog, train_task
+
+
+class PowerCutError(Exception):
+    """Stands for a power cut."""
+
+
+class Momentum(Method):
+    """Remembers something from step to step, as replay memories and Fisher matrices do."""
+
+    name, idea, paper = "momentum", "Remembers.", "-"
+
+    def __init__(self):
+        self.mean = torch.zeros(())
+
+    def loss_terms(self, task, step):
+        term = (step.rows.mean() - self.mean).square()
+        self.mean = 0.5 * self.mean + 0.5 * step.rows.detach().mean() + 0.1
+        return {"pull": term}
+
+    def state_dict(self):
+        return {"mean": self.mean}
+
+    def load_state_dict(self, state):
+        self.mean = state["mean"]
+
+
+def run(tiny, examples, settings, checkpoints=None, stop=None, method=None, validation=True):
+    """One task; ``stop`` interrupts it after so many steps."""
+
+    def on_step(report):
+        if report.step == stop:
+            raise PowerCutError
+
+    return train_task(
+        tiny, base_lexicon(tiny), examples["de"], method or Stack([Momentum()]), settings, on_step=on_step,
+        checkpoints=checkpoints, validate=(lambda lexicon: float(lexicon.table.sum())) if validation else None,
+    )  # fmt: skip
+
+
+def same(found, expected):
+    assert torch.equal(found[0].table, expected[0].table)
+    assert torch.equal(found[0].uses, expected[0].uses)
+    forget = {"seconds": 0.0}
+    assert dataclasses.replace(found[1], **forget) == dataclasses.replace(expected[1], **forget)
+
+
+@pytest.mark.parametrize("validation", [True, False])
+def test_interrupted_after_any_step_a_task_ends_as_if_it_never_was(tiny, examples, quick, tmp_path, validation):
+    whole = run(tiny, examples, quick, validation=validation)
+    assert whole[1].steps == 6
+    for stop in range(1, 7):
+        for every in (0.0, 1e9):  # saved at each step, or at the end only
+            checkpoints = Checkpoints(tmp_path / f"{stop}-{every}", every=every)
+            with pytest.raises(PowerCutError):
+                run(tiny, examples, quick, checkpoints, stop=stop, validation=validation)
+            same(run(tiny, examples, quick, checkpoints, validation=validation), whole)
+            assert len(list(checkpoints.folder.iterdir())) <= 2, "a bounded number is kept"
+
+
+def test_interrupted_many_times_and_in_the_last_validation(tiny, examples, quick, tmp_path):
+    whole = run(tiny, examples, quick)
+    checkpoints = Checkpoints(tmp_path, every=0)
+    for stop in (1, 2, 4, 5):
+        with pytest.raises(PowerCutError):
+            run(tiny, examples, quick, checkpoints, stop=stop)
+    seen = []
+
+    def validate(lexicon):
+        seen.append(lexicon)
+        raise PowerCutError
+
+    with pytest.raises(PowerCutError):
+        train_task(tiny, base_lexicon(tiny), examples["de"], Stack([Momentum()]), quick,
+                   checkpoints=checkpoints, validate=validate)  # fmt: skip
+    assert len(seen) == 1
+    same(run(tiny, examples, quick, checkpoints), whole)
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(tiny, examples, quick, tmp_path):
+    whole = run(tiny, examples, quick)
+    notes = []
+    checkpoints = Checkpoints(tmp_path, every=0, note=notes.append)
+    with pytest.raises(PowerCutError):
+        run(tiny, examples, quick, checkpoints, stop=5)
+    _, newest = sorted(tmp_path.iterdir())
+    file = newest / "tensors.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    same(run(tiny, examples, quick, checkpoints), whole)
+    assert len(notes) == 1
+    assert notes[0].startswith(f"{file}: damaged: sha256 is ")
+    assert notes[0].endswith("going back to the checkpoint before")
+
+
+def test_when_all_are_damaged_nothing_is_guessed(tiny, examples, quick, tmp_path):
+    checkpoints = Checkpoints(tmp_path, every=0, note=lambda _: None)
+    with pytest.raises(PowerCutError):
+        run(tiny, examples, quick, checkpoints, stop=5)
+    for folder in tmp_path.iterdir():
+        (folder / "manifest.json").unlink()
+    with pytest.raises(FormatError, match="all 2 checkpoints are damaged. Delete the folder to start again"):
+        run(tiny, examples, quick, checkpoints)
+
+
+def test_checkpoints_of_another_run_are_refused_with_both_values(tiny, examples, quick, tmp_path):
+    checkpoints = Checkpoints(tmp_path, every=0)
+    with pytest.raises(PowerCutError):
+        run(tiny, examples, quick, checkpoints, stop=2)
+    with pytest.raises(SettingError, match=r"learning_rate was 0.001, is 0.002\. Start it again as it was"):
+        run(tiny, examples, dataclasses.replace(quick, learning_rate=2e-3), checkpoints)
+    with pytest.raises(SettingError, match="method was 'momentum', is 'cll'"):
+        run(tiny, examples, quick, checkpoints, method=compose("cll"))
+
+
+def test_a_full_disk_stops_the_run_and_the_last_good_checkpoint_goes_on(tiny, examples, quick, tmp_path, monkeypatch):
+    whole = run(tiny, examples, quick)
+    checkpoints = Checkpoints(tmp_path, every=0)
+    sync, calls = os.fsync, []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) > 15:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(BabelclipError, match=r"cannot be written \(No space left on device\). Free some space"):
+            run(tiny, examples, quick, checkpoints)
+    left = list(tmp_path.iterdir())
+    assert left
+    assert all(folder.name.isdigit() for folder in left), "nothing half-written stays"
+    same(run(tiny, examples, quick, checkpoints), whole)
+
+
+def test_what_a_dead_process_left_half_written_is_removed(tmp_path):
+    half = tmp_path / ".00000007.123.tmp"
+    half.mkdir()
+    (half / "tensors.safetensors").write_bytes(b"half")
+    assert Checkpoints(tmp_path).latest({}) is None
+    assert not half.exists()
+
+
+STREAM = """
+import sys
+from pathlib import Path
+import babelclip
+from babelclip.continual import Stage, run_stream
+from babelclip.data import Cache
+from babelclip.training import Checkpoints, JsonlLog
+
+model, captions, out = map(Path, sys.argv[1:])
+student = babelclip.load(model, device="cpu", cache=Cache(out / "cache"))
+stages = [Stage(*[student.examples(tag, captions / f"{tag}.tsv")] * 2) for tag in ("de", "ru")]
+settings = babelclip.TaskSettings(vocab_size=400, batch_size=8, epochs=12, learning_rate=1e-3)
+stream = run_stream(
+    student, stages, method="cll+teir", settings=settings, on_step=JsonlLog(out / "log.jsonl"),
+    checkpoints=Checkpoints(out / "checkpoints", every=0),
+)
+stream.student.save(out / "model")
+(out / "run.json").write_text(stream.run.model_dump_json(exclude={"cost"}))
+"""
+
+
+def test_sigkill_at_random_steps_changes_no_bit_of_weights_and_results(tiny_folder, captions, tmp_path):
+    """Four kills at steps that differ each time, in both tasks; some hit while a checkpoint is being written."""
+    (tmp_path / "stream.py").write_text(STREAM)
+    source = str(Path(babelclip.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+
+    def start(out):
+        out.mkdir(exist_ok=True)
+        command = [sys.executable, tmp_path / "stream.py", tiny_folder, captions, out]
+        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+    def finish(process):
+        errors = process.communicate(timeout=120)[1]
+        assert process.returncode == 0, errors
+
+    finish(start(tmp_path / "whole"))
+    killed = tmp_path / "killed"
+    log = killed / "log.jsonl"
+    chance = random.Random()
+    stops = sorted(chance.sample(range(1, 71), 4))
+    for stop in stops:
+        process = start(killed)
+        while process.poll() is None and (not log.exists() or log.read_bytes().count(b"\n") < stop):
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL, f"killed at {stops}"
+    finish(start(killed))
+    for name in ("run.json", "model/rows.safetensors", "model/lexicon.json"):
+        assert (killed / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), f"{name}, killed at {stops}"
+    steps = [(line["task"], line["step"]) for line in map(json.loads, log.read_text().splitlines())]
+    assert steps == [(task, step) for task in (0, 1) for step in range(1, 37)], "each step stands in the log once"
+
+
+def test_a_finished_stream_is_returned_from_its_checkpoints(tiny, examples, quick, tmp_path):
+    stages = [Stage(examples[tag], examples[tag]) for tag in ("de", "ru")]
+    checkpoints = Checkpoints(tmp_path)
+    student = babelclip.Student(tiny)
+    first = run_stream(student, stages, method="teir", settings=quick, checkpoints=checkpoints)
+    again = run_stream(
+        student, stages, method="teir", settings=quick, checkpoints=checkpoints,
+        on_step=lambda _: pytest.fail("trained again"),
+    )  # fmt: skip
+    assert again.run.model_dump(exclude={"cost"}) == first.run.model_dump(exclude={"cost"})
+    assert again.reports == first.reports
+    assert torch.equal(again.student.lexicon.table, first.student.lexicon.table)
+    assert student.languages == []
+    with pytest.raises(SettingError, match=r"order was \['de', 'ru'\], is \['ru', 'de'\]"):
+        run_stream(student, stages[::-1], method="teir", settings=quick, checkpoints=checkpoints)
+
+
+def test_the_log_of_a_new_run_replaces_the_old_one_and_foreign_files_are_refused(tiny, examples, quick, tmp_path):
+    file = tmp_path / "log.jsonl"
+    for _ in range(2):
+        log = JsonlLog(file)
+        train_task(tiny, base_lexicon(tiny), examples["de"], compose("cll"), quick, on_step=log)
+        log.close()
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 7))
+    assert [line["epoch"] for line in lines] == [1, 1, 1, 2, 2, 2]
+    assert set(lines[0]["terms"]) == {"cross_lingual", "cross_modal"}
+    assert all(line["tokens"] <= line["places"] and line["texts"] == 8 and line["seconds"] > 0 for line in lines)
+    assert lines[0]["learning_rate"] == 1e-3, "no warm-up with 6 steps"
+    file.write_text("name,value\n1,2\n")
+    with pytest.raises(FormatError, match=r"log.jsonl:1: not a line of a training log. Move the file away"):
+        train_task(tiny, base_lexicon(tiny), examples["de"], compose("cll"), quick, on_step=JsonlLog(file))

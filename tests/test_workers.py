@@ -1,0 +1,148 @@
+"""Several processes, and other precisions: the same training, up to the order of summation or to rounding."""
+
+import dataclasses
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import CLIPModel
+
+import babelclip
+from babelclip.continual import load
+from babelclip.data.examples import base_lexicon
+from babelclip.encoders.frozen import FrozenTextTower
+from babelclip.lexicon import tokenise
+from babelclip.methods import Method, Stack, Task, compose
+from babelclip.training import Batch, TaskTrainer, Workers, train_task
+
+SIZE = 7  # texts of a step: two processes get 3 and 4
+
+
+class Pull(Method):
+    """A term that takes from the rows directly, and one that takes from the batch's vectors."""
+
+    name, idea, paper = "pull", "Pulls.", "-"
+
+    def loss_terms(self, task, step):
+        return {"rows": 0.1 * step.rows.square().sum(), "texts": 0.1 * step.texts.std(dim=0).sum()}
+
+
+class DoubleTower:
+    """The tiny model's text tower in float64."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, folder):
+        model = CLIPModel.from_pretrained(folder).eval().double().requires_grad_(False)
+        self.text_tower = FrozenTextTower(model.text_model, model.text_projection)
+
+
+def train(folder: Path, captions: Path) -> dict[str, torch.Tensor]:
+    """A few steps in float64, and a whole task in float32; run by one process here and by two in the test below."""
+    student = load(folder, device="cpu")
+    examples = student.examples("de", captions / "de.tsv")
+    lexicon = base_lexicon(student.encoder)
+    lexicon.table = lexicon.table.double()
+    tokens = tokenise(lexicon.tokenizer(), examples.texts)
+    settings = babelclip.TaskSettings(vocab_size=400, batch_size=SIZE, epochs=2, learning_rate=1e-3)
+    task = Task("de", 0, lexicon, tokens.used())
+    trainer = TaskTrainer(DoubleTower(folder), task, Stack([Pull()]), settings, total_steps=10)
+    losses = []
+    for k in range(10):
+        chosen = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(k))[:SIZE]
+        ids = tokens.inputs(chosen, bos=lexicon.bos, eos=lexicon.eos, max_length=lexicon.max_length)
+        owner = examples.owner[chosen]
+        losses.append(sum(trainer.step(Batch(ids, owner, examples.teachers[chosen], examples.images[owner])).values()))
+    whole, report = train_task(student.encoder, student.lexicon, examples, compose("teir"), settings)
+    return {
+        "double": trainer.full_table(), "temperature": trainer.temperature.detach(), "table": whole.table,
+        "losses": torch.tensor(losses, dtype=torch.float64), "loss": torch.tensor(report.loss, dtype=torch.float64),
+    }  # fmt: skip
+
+
+def test_two_processes_train_as_one_does(tiny_folder, captions, tmp_path):
+    here = Path(__file__).parent
+    script = tmp_path / "two.py"
+    script.write_text(
+        "import os, sys, torch\nfrom pathlib import Path\nfrom safetensors.torch import save_file\n"
+        "from babelclip.training import Workers\nfrom test_workers import train\n"
+        "out, model, captions = map(Path, sys.argv[1:])\n"
+        "found = train(model, captions)\nworkers = Workers(torch.device('cpu'))\nassert workers.count == 2\n"
+        "save_file(found, out / f'{workers.rank}.safetensors')\nworkers.leave()\n"
+    )
+    source = str(Path(babelclip.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": f"{source}:{here}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+               script, tmp_path, tiny_folder, captions]  # fmt: skip
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stderr
+    first, second = (load_file(tmp_path / f"{rank}.safetensors") for rank in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first), "the processes stay bit for bit together"
+    one = train(tiny_folder, captions)
+    for name in ("double", "temperature", "losses"):
+        torch.testing.assert_close(first[name], one[name], rtol=0, atol=1e-10)
+    torch.testing.assert_close(first["table"], one["table"], rtol=0, atol=1e-5)
+    assert float((first["table"] - one["table"]).abs().mean()) < 1e-6
+    assert float(first["loss"]) == pytest.approx(float(one["loss"]), rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [1, 7, 128])
+def test_every_text_belongs_to_one_process(size):
+    workers = Workers(torch.device("cpu"))
+    for count in (1, 2, 3):
+        parts = []
+        for workers.rank in range(count):
+            workers.count = count
+            parts.append(list(range(size))[workers.part(size)])
+        assert list(itertools.chain(*parts)) == list(range(size))
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_trains_almost_as_float32_does(tiny, examples, quick, precision):
+    settings = dataclasses.replace(quick, epochs=20)
+    exact = train_task(tiny, base_lexicon(tiny), examples["de"], compose("cll"), settings)
+    half = train_task(
+        tiny, base_lexicon(tiny), examples["de"], compose("cll"), dataclasses.replace(settings, precision=precision)
+    )
+    assert half[1].precision == precision
+    assert half[0].table.dtype == torch.float32
+    assert half[1].loss == pytest.approx(exact[1].loss, rel=0.02)
+    assert not torch.equal(half[0].table, exact[0].table), "the setting does something"
+
+
+def test_a_device_without_half_precision_falls_back_to_float32_and_says_so(tiny, examples, quick, monkeypatch):
+    exact = train_task(tiny, base_lexicon(tiny), examples["de"], compose("cll"), quick)
+    monkeypatch.setattr("torch.amp.is_autocast_available", lambda _: False)
+    settings = dataclasses.replace(quick, precision="bfloat16")
+    fallen = train_task(tiny, base_lexicon(tiny), examples["de"], compose("cll"), settings)
+    assert fallen[1].precision == "float32"
+    assert torch.equal(fallen[0].table, exact[0].table)
+
+
+def test_a_step_that_overflows_float16_is_left_out_and_the_next_one_counts(tiny, examples):
+    lexicon = base_lexicon(tiny)
+    tokens = tokenise(lexicon.tokenizer(), examples["de"].texts)
+    settings = babelclip.TaskSettings(precision="float16", warm_up=0, learning_rate=1e-3)
+    trainer = TaskTrainer(tiny, Task("de", 0, lexicon, tokens.used()), compose("cll"), settings, total_steps=9)
+    trainer._scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+    chosen = torch.arange(8)
+    ids = tokens.inputs(chosen, bos=lexicon.bos, eos=lexicon.eos, max_length=77)
+    owner = examples["de"].owner[chosen]
+    batch = Batch(ids, owner, examples["de"].teachers[chosen], examples["de"].images[owner])
+    trainer.step(batch)
+    assert trainer.rates == [0.0]
+    assert torch.equal(trainer.full_table(), lexicon.table), "nothing moved, idle rows neither"
+    while trainer.rates[-1] == 0.0:
+        trainer.step(batch)
+    assert len(trainer.rates) < 60
+    assert not torch.equal(trainer.full_table(), lexicon.table)
+    other = TaskTrainer(tiny, Task("de", 0, lexicon, tokens.used()), compose("cll"), settings, total_steps=9)
+    other.load_state_dict(trainer.state_dict())
+    assert other.step(batch) == trainer.step(batch)
+    assert torch.equal(other.full_table(), trainer.full_table())
