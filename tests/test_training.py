@@ -1,6 +1,8 @@
 """Training against a dense, obvious implementation, and what each method may and may not change."""
 
 import math
+import threading
+import time
 
 import pytest
 import torch
@@ -16,7 +18,7 @@ from babelclip.lexicon import tokenise
 from babelclip.methods import METHODS, Method, RowScale, Stack, Task, compose
 from babelclip.objectives import contrastive, distillation
 from babelclip.training import Batch, TaskTrainer, train_task
-from babelclip.training.batches import plan_epoch
+from babelclip.training.batches import plan_epoch, prepare_ahead
 from babelclip.training.table import CompactTable
 
 STEPS = 30
@@ -301,6 +303,31 @@ def test_buckets_hold_similar_lengths_and_every_text_once(tiny, examples):
         assert sorted(torch.cat(plan).tolist()) == list(range(24))
     assert places[6] < places[1]
     assert len(plan_epoch(lengths, 5, 2, torch.Generator())) == 4, "the last incomplete batch is dropped"
+
+
+def test_the_next_batch_is_made_while_the_current_one_is_used_and_threads_are_left_as_they_were():
+    made, cores = [], torch.get_num_threads()
+
+    def make(texts):
+        if int(texts) == 3:
+            raise DataError("no such text", fix="-")
+        made.append((int(texts), threading.current_thread().name, torch.get_num_threads()))
+        return texts
+
+    used = prepare_ahead([torch.tensor(i) for i in range(5)], make)
+    assert int(next(used)) == 0
+    deadline = time.monotonic() + 10
+    while len(made) < 2 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert made == [(0, "next-batch_0", 1), (1, "next-batch_0", 1)], "one ahead, on one core"
+    assert [int(next(used)), int(next(used))] == [1, 2]
+    with pytest.raises(DataError, match="no such text"):
+        next(used)
+    seen = []
+    other = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    other.start()
+    other.join()
+    assert (seen[0], torch.get_num_threads()) == (cores, cores)
 
 
 def test_training_that_explodes_stops_with_advice(tiny, examples, quick):

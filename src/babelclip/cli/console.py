@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,6 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from babelclip.languages import language_name
 from babelclip.training import OnStep, StepReport
@@ -50,17 +51,28 @@ def progress_bars() -> Iterator[Bars]:
     """Show progress bars on the error stream for as long as the context lasts."""
     columns = (
         TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[detail]}"),
+        TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=errors) as shown:
+    with _Display(*columns, console=errors) as shown:
         yield Bars(shown)
+
+
+class _Display(Progress):
+    """Progress lines, and under them one line of text about what runs now."""
+
+    detail = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        if self.detail:
+            yield Text(self.detail, style="dim")
 
 
 class Bars:
     """Progress lines; a line appears when something happens on it."""
 
-    def __init__(self, shown: Progress) -> None:
-        """Draw on a rich progress display."""
+    def __init__(self, shown: _Display) -> None:
+        """Draw on a progress display."""
         self._shown = shown
         self._tasks: dict[str, TaskID] = {}
 
@@ -68,7 +80,7 @@ class Bars:
         """Return a callback (done, total) that moves a line; with the same line again it goes on in the same place."""
 
         def report(done: int, total: int) -> None:
-            self._move(line, line, done, total, "")
+            self._move(line, line, done, total)
 
         return report
 
@@ -88,18 +100,21 @@ class Bars:
                 smooth[name] = 0.9 * smooth.get(name, value) + 0.1 * value
             terms = " + ".join(f"{name} {value:.4f}" for name, value in smooth.items())
             padding = 1 - spent["tokens"] / spent["places"]
-            self._move(
-                line, f"{line} {language_name(step.language)}", step.step, step.steps,
+            self._shown.detail = (
                 f"loss {sum(smooth.values()):.4f} = {terms}; {spent['texts'] / spent['seconds']:,.0f} texts/s, "
-                f"{spent['tokens'] / spent['seconds']:,.0f} tokens/s, {padding:.0%} padding",
-            )  # fmt: skip
+                f"{spent['tokens'] / spent['seconds']:,.0f} tokens/s, {padding:.0%} padding"
+            )
+            self._move(line, f"{line} {language_name(step.language)}", step.step, step.steps)
 
         return report
 
-    def _move(self, line: str, description: str, done: int, total: int, detail: str) -> None:
+    def _move(self, line: str, description: str, done: int, total: int) -> None:
         if line not in self._tasks:
-            self._tasks[line] = self._shown.add_task(description, total=total, detail="")
-        self._shown.update(self._tasks[line], description=description, completed=done, total=total, detail=detail)
+            self._tasks[line] = self._shown.add_task(description, total=total)
+        task = self._tasks[line]
+        if done < self._shown.tasks[task].completed:
+            self._shown.reset(task)  # the next language: time left is counted anew
+        self._shown.update(task, description=description, completed=done, total=total)
 
 
 def tell_all(*listeners: OnStep) -> OnStep:
