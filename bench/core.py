@@ -1,52 +1,71 @@
-"""How fast the core is, as ratios against slow obvious versions measured in the same run.
+"""How fast the core is, against slow obvious versions measured in the same run; one table, and a JSON file.
 
-    make bench                   # or: .venv/bin/python bench/core.py; about 2 minutes on 2 cores
+    make bench                                     # about 15 minutes on 2 cores; writes build/speed.json
+    python bench/core.py --quick                   # the built-in model's tower only; about 3 minutes
+    python bench/core.py --captions FOLDER         # en.json and de.json, Karpathy style, in place of made-up captions
 
-Each figure is the median of several alternating runs of both versions.
+Training steps are measured by ``step.py``, each in a process of its own; see there for what is compared.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import random
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
+from rich.console import Console
+from texts import load_captions
 from torch.nn.functional import normalize
 
 import babelclip
-from babelclip.config import PICTOCLIP
-from babelclip.data import Examples
 from babelclip.evaluation import retrieval_scores
-from babelclip.methods import Stack, Task, compose
-from babelclip.training.loop import _batches
-from babelclip.training.trainer import Batch, TaskTrainer
+from babelclip.lexicon import Lexicon, Vocabulary
+from babelclip.report.terminal import new_table
+
+HERE = Path(__file__).parent
+Row = tuple[str, str, str, str]
 
 
-def compare(fast: Callable[[], object], slow: Callable[[], object], runs: int = 5) -> tuple[float, float]:
-    """Return median seconds of both, run in turn."""
-    seconds: tuple[list[float], list[float]] = ([], [])
-    fast()
-    slow()
+def seconds_of(call: Callable[[], object], runs: int) -> float:
+    """Median seconds of some runs."""
+    times = []
     for _ in range(runs):
-        for version, kept in zip((fast, slow), seconds, strict=True):
-            started = time.perf_counter()
-            version()
-            kept.append(time.perf_counter() - started)
-    return statistics.median(seconds[0]), statistics.median(seconds[1])
+        started = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
 
 
-def show(name: str, fast: float, slow: float) -> None:
-    """Print one comparison."""
-    print(f"{name}: {fast:.3f} s against {slow:.3f} s, {slow / fast:.1f} times as fast", flush=True)
+def bench_steps(captions: Path | None, quick: bool) -> list[dict[str, object]]:
+    """Every tower, table and batch size, and bfloat16 where the processor has it."""
+    plans = [(tower, rows, batch, "float32") for tower in ("pictoclip", *(() if quick else ("b32",)))
+             for batch in (32, 128) for rows in (50_000, 150_000, 400_000)]  # fmt: skip
+    if not quick and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        plans.append(("b32", 50_000, 128, "bfloat16"))
+    results = []
+    for tower, rows, batch, precision in plans:
+        command = [sys.executable, HERE / "step.py", "--tower", tower, "--rows", str(rows), "--batch", str(batch)]
+        command += ["--precision", precision, *(["--captions", captions] if captions else [])]
+        command += ["--no-baseline"] if precision != "float32" else []
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        results.append(json.loads(done.stdout))
+        print(".", end="", flush=True)
+    return results
 
 
-def bench_ranks() -> None:
-    """Both directions, 10,000 texts x 2,000 images: counting against sorting every row and every column."""
+def bench_ranks() -> dict[str, float]:
+    """Crossmodal-3600's size: 3,600 images x 7,200 texts, both directions; one language, and all 36."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(2_000, 512, generator=generator)
-    owner = torch.arange(2_000).repeat_interleave(5)
-    texts = images[owner] + 3 * torch.randn(10_000, 512, generator=generator)
+    images = torch.randn(3_600, 512, generator=generator)
+    owner = torch.arange(3_600).repeat_interleave(2)
+    texts = images[owner] + 3 * torch.randn(7_200, 512, generator=generator)
 
     def by_sorting() -> None:
         scores = normalize(texts, dim=-1) @ normalize(images, dim=-1).T
@@ -55,72 +74,98 @@ def bench_ranks() -> None:
         for image, column in enumerate(scores.T):
             (owner[column.argsort(descending=True)] == image).nonzero()[0]
 
-    show("ranks by counting, against sorting", *compare(lambda: retrieval_scores(texts, images, owner), by_sorting, 3))
+    retrieval_scores(texts, images, owner)
+    one = seconds_of(lambda: retrieval_scores(texts, images, owner), 9)
+    everything = seconds_of(lambda: [retrieval_scores(texts, images, owner) for _ in range(36)], 1)
+    return {"one_language_s": one, "36_languages_s": everything, "by_sorting_s": seconds_of(by_sorting, 1)}
 
 
-def fake_examples(student: babelclip.Student, count: int = 512) -> Examples:
-    """Short and long English texts with random vectors; only the time matters here."""
-    generator = torch.Generator().manual_seed(0)
-    words = ["red", "woman", "judge", "medium-dark", "skin", "tone", "cat", "face", "flag", "square"]
-    lengths = torch.randint(1, 13, (count,), generator=generator).tolist()
-    texts = [" ".join(words[(i * 7 + k) % len(words)] for k in range(n)) for i, n in enumerate(lengths)]
-    vectors = torch.randn(2, count, student.encoder.dim, generator=generator)
-    return Examples("xx", texts, texts, [], torch.arange(count), vectors[0], vectors[1])
+def bench_growth(texts: list[str]) -> list[dict[str, float]]:
+    """10,000 tokens from the texts, into lexicons that hold more and more languages already."""
+    results = []
+    for rows in (50_000, 150_000, 400_000):
+        lexicon = fill(babelclip.load(device="cpu").lexicon, rows)
+        times, cutting = [], 0.0
+        for _ in range(3):
+            grown = lexicon.copy()
+            started = time.perf_counter()
+            growth = grown.grow("xx", texts, vocab_size=10_000, initialiser="matched", generator=torch.Generator())
+            times.append(time.perf_counter() - started)
+            cutting = seconds_of(grown.tokenizer, 1)
+        results.append({"rows": rows, "texts": len(texts), "new_tokens": growth.new_tokens,
+                        "grow_s": statistics.median(times), "build_tokenizer_s": cutting})  # fmt: skip
+    return results
 
 
-def bench_padding() -> None:
-    """One epoch of training: batches by length and trimmed, against random batches padded to 77."""
-    student = babelclip.load(device="cpu")
-    examples = fake_examples(student)
-    lexicon = student.lexicon
-    sequences = lexicon.encode(examples.texts)
-    used = torch.tensor(sorted({i for ids in sequences for i in ids} - {lexicon.bos, lexicon.eos}))
-    task = Task("xx", 0, lexicon, used)
-    stack: Stack = compose("teir")
-
-    def epoch(padded: bool) -> None:
-        trainer = TaskTrainer(student.encoder, task, stack, PICTOCLIP, total_steps=16)
-        for batch in _batches(sequences, examples, 32, PICTOCLIP, lexicon.eos, torch.Generator().manual_seed(0)):
-            ids = batch.ids
-            if padded:
-                ids = torch.nn.functional.pad(ids, (0, 77 - ids.shape[1]), value=lexicon.eos)
-            trainer.step(Batch(ids, batch.image_ids, batch.teachers, batch.images))
-
-    fast, slow = compare(lambda: epoch(False), lambda: epoch(True), 3)
-    show("training on trimmed batches, against padding to 77", fast, slow)
-    tokens = sum(map(len, sequences))
-    tower = student.encoder._tower.weights
-    spent = 4 * tower * tokens / fast  # forward 2, backward to the activations 2 operations a weight and token
-    a, b = torch.randn(2, 1024, 1024)
-    peak = 2 * 1024**3 / compare(lambda: a @ b, lambda: None, 20)[0]
-    print(f"training uses {100 * spent / peak:.0f} % of the {peak / 1e9:.0f} GFLOP/s of a 1024 x 1024 float32 product")
+def fill(lexicon: Lexicon, rows: int) -> Lexicon:
+    """Add made-up tokens and merges, as other languages would have, up to ``rows`` of width 512."""
+    chance = random.Random(0)
+    tokens, merges = list(lexicon.vocabulary.tokens), list(lexicon.vocabulary.merges)
+    known, joined = set(tokens), set(merges)
+    ends = [token for token in tokens if not token.startswith("<|")]
+    starts = [token for token in ends if not token.endswith("</w>")]
+    while len(tokens) < rows:
+        pair = (chance.choice(starts), chance.choice(ends))
+        token = "".join(pair)
+        if token in known or pair in joined or len(token) > 24:
+            continue
+        tokens.append(token)
+        merges.append(pair)
+        known.add(token)
+        joined.add(pair)
+        if not token.endswith("</w>"):
+            starts.append(token)
+    filled = lexicon.copy()
+    filled.vocabulary = Vocabulary(tuple(tokens), tuple(merges))
+    filled.table = torch.empty(rows, 512).normal_(0, 0.02, generator=torch.Generator().manual_seed(0))
+    filled.uses = torch.ones(rows, dtype=torch.int64)
+    return filled
 
 
-def bench_compact() -> None:
-    """The optimiser's part of a step: 8,000 rows of a 60,000 x 512 table, against the whole table."""
-
-    def step(rows: int) -> Callable[[], None]:
-        table = torch.nn.Parameter(torch.randn(rows, 512) * 0.01)
-        optimiser = torch.optim.AdamW([table], fused=True)
-        ids = torch.randint(0, rows, (128, 20))
-        scale = torch.rand(rows, 1)
-
-        def run() -> None:
-            optimiser.zero_grad()
-            torch.nn.functional.embedding(ids, table).square().sum().backward()
-            torch.nn.utils.clip_grad_norm_([table], 1.0)
-            with torch.no_grad():
-                table.mul_(1 - 1e-6 * scale)
-                table.grad.mul_(scale)
-            optimiser.step()
-
-        return run
-
-    show("compact table, against the whole table", *compare(step(8_000), step(60_000), 9))
+def rows_of(results: dict[str, list[dict] | dict]) -> list[Row]:
+    """The table's lines: what, figure, baseline, ratio or share."""
+    lines: list[Row] = []
+    for step in results["steps"]:
+        speed, held, phases = step["texts_per_s"], step["peak_mb"], step["phases"]
+        name = f"{step['tower']}, {step['rows'] // 1000}k rows, batch {step['batch']}, {step['precision']}"
+        spent = "/".join(f"{100 * share:.0f}" for share in phases.values())
+        other = f"{speed['published']:,.1f} texts/s, {held['published']:,.0f} MB" if step["ratio"] else "-"
+        ratio = f"{step['ratio']:.1f}x; " if step["ratio"] else ""
+        share = f"{100 * step['share_of_matmul']:.0f} % of {step['matmul_gflops']:.0f} GFLOP/s"
+        lines.append((name, f"{speed['ours']:,.0f} texts/s, {1000 * step['seconds_per_step']['ours']:,.0f} ms/step "
+                      f"({spent}), {held['ours']:,.0f} MB", other,
+                      ratio + share))  # fmt: skip
+    ranks = results["ranks"]
+    lines.append(("recalls, 3,600 images x 7,200 texts", f"{ranks['one_language_s']:.2f} s; 36 languages "
+                  f"{ranks['36_languages_s']:.1f} s", f"sorting {ranks['by_sorting_s']:.1f} s",
+                  f"{ranks['by_sorting_s'] / ranks['one_language_s']:.1f}x"))  # fmt: skip
+    lines += [
+        (f"grow a lexicon of {one['rows'] // 1000}k rows by {one['new_tokens']:,} tokens",
+         f"{one['grow_s']:.1f} s + tokenizer {one['build_tokenizer_s']:.1f} s", "-", f"{one['texts']:,} texts")
+        for one in results["growth"]
+    ]  # fmt: skip
+    return lines
 
 
 if __name__ == "__main__":
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
-    bench_ranks()
-    bench_padding()
-    bench_compact()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--captions", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("build/speed.json"))
+    given = parser.parse_args()
+    by_language, source = load_captions(given.captions, 30_000)
+    results = {
+        "torch": torch.__version__, "threads": torch.get_num_threads(), "texts": source,
+        "ranks": bench_ranks(), "growth": bench_growth(by_language["de"]),
+        "steps": bench_steps(given.captions, given.quick),
+    }  # fmt: skip
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    given.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    table = new_table(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {source}")
+    for column in ("what", "babelclip (data/forward/backward/update in %)", "baseline", "ratio; share of a product"):
+        table.add_column(column)
+    for line in rows_of(results):
+        table.add_row(*line)
+    Console(width=200, highlight=False).print()
+    Console(width=200, highlight=False).print(table)
+    print(f"written to {given.out}")

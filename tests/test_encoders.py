@@ -8,6 +8,7 @@ from transformers import AutoTokenizer, CLIPModel, CLIPTextConfig, CLIPTextModel
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders import encode_tokens, load_encoder, open_picture
 from babelclip.encoders.frozen import FrozenTextTower
+from babelclip.encoders.layout import lay_out
 from babelclip.encoders.tower import first_ends, pad
 from babelclip.errors import DataError, ModelError, SettingError, UnknownNameError
 
@@ -35,18 +36,40 @@ def test_the_arranged_tower_equals_the_layers_one_by_one_gradients_too(activatio
     model = CLIPTextModelWithProjection(config).eval().double().requires_grad_(False)
     for weights in model.parameters():
         weights.normal_(0, 0.3)  # biases and norms as well, which start at 0 and 1
-    rows, ends = torch.randn(5, 12, 32, dtype=torch.float64), torch.tensor([11, 1, 6, 6, 3])
-    one, other = rows.clone().requires_grad_(), rows.clone().requires_grad_()
+    table = torch.randn(9, 32, dtype=torch.float64)
+    one, other = table.clone().requires_grad_(), table.clone().requires_grad_()
     inner = model.text_model
-    hidden = one + inner.embeddings.position_embedding.weight
+    ids = torch.randint(0, 3, (40, 12), generator=torch.Generator().manual_seed(0))  # 0 is the start, 8 the end
+    ids[:, 0], ids[:, -1] = 0, 8
+    ids[torch.arange(40), torch.arange(40) % 11 + 1] = 8
+    ids[7] = ids[3]
+    ends = first_ends(ids, 8)
+    hidden = one[ids] + inner.embeddings.position_embedding.weight
     hidden = inner.encoder(inputs_embeds=hidden, attention_mask=None, is_causal=True).last_hidden_state
-    expected = model.text_projection(inner.final_layer_norm(hidden[torch.arange(5), ends]))
-    found = FrozenTextTower(inner, model.text_projection)(other, ends)
+    expected = model.text_projection(inner.final_layer_norm(hidden[torch.arange(40), ends]))
+    layout = lay_out(ids, ends)
+    assert len(layout.ids) < 0.7 * int((ends + 1).sum()), "beginnings are shared"
+    found = FrozenTextTower(inner, model.text_projection)(other[layout.ids], layout)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     weights = torch.randn_like(found)
     (expected * weights).sum().backward()
     (found * weights).sum().backward()
     torch.testing.assert_close(other.grad, one.grad, rtol=1e-10, atol=1e-12)
+
+
+def test_a_layout_has_each_beginning_once_and_no_padding():
+    ids = torch.tensor([[1, 5, 6, 9, 9], [1, 5, 9, 9, 9], [1, 7, 6, 6, 9], [1, 5, 6, 9, 4]])
+    layout = lay_out(ids, first_ends(ids, 9))
+    beginnings = {tuple(ids[b, : k + 1].tolist()) for b, end in enumerate((3, 2, 4, 3)) for k in range(end + 1)}
+    assert len(layout.ids) == len(beginnings) == 9
+    grid = layout.node_of.view(4, 5)
+    for b, end in enumerate((3, 2, 4, 3)):
+        assert layout.ids[grid[b]].tolist() == [*ids[b, : end + 1].tolist(), *[9] * (4 - end)]
+        assert layout.positions[grid[b, : end + 1]].tolist() == list(range(end + 1))
+        assert int(layout.ends[b]) == int(grid[b, end])
+        assert layout.visible[b].tolist() == [k <= end for k in range(5)]
+    assert torch.equal(layout.node_of[layout.places], torch.arange(9))
+    assert len(layout.again) == 4 + 3 + 5 + 4 - 9
 
 
 def test_trimmed_equals_padded(tiny):

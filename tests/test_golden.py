@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from babelclip.config import TaskSettings
+from babelclip.encoders.frozen import FrozenTextTower
 from babelclip.lexicon import Lexicon, learn_bpe
 from babelclip.methods import Task, compose
 from babelclip.training import Batch, TaskTrainer
@@ -45,12 +46,7 @@ class RecordedTower:
             "text_model.embeddings.token_embedding.weight"
         ]
 
-    def text_tower(self, rows: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
-        tower = self.model.text_model
-        hidden = rows + tower.embeddings.position_embedding.weight[: rows.shape[1]]
-        hidden = tower.encoder(inputs_embeds=hidden, attention_mask=None, is_causal=True).last_hidden_state
-        pooled = tower.final_layer_norm(hidden)[torch.arange(len(hidden)), ends]
-        return self.model.text_projection(pooled)
+        self.text_tower = FrozenTextTower(self.model.text_model, self.model.text_projection)
 
 
 def recorded_task(method: str, folder: str) -> tuple[Task, dict[str, np.ndarray], dict[str, np.ndarray], list[dict]]:

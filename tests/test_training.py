@@ -12,7 +12,7 @@ from transformers import CLIPModel
 from babelclip.config import TaskSettings, change_settings, derive_seed
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders.frozen import FrozenTextTower
-from babelclip.encoders.tower import first_ends, pad
+from babelclip.encoders.tower import encode_batch, pad
 from babelclip.errors import BabelclipError, DataError, ModelError, SettingError
 from babelclip.lexicon import tokenise
 from babelclip.methods import METHODS, Method, RowScale, Stack, Task, compose
@@ -50,7 +50,7 @@ def dense_training(tiny, task, method, settings, all_batches):
     for k, batch in enumerate(all_batches):
         temperature = temperature.clamp(0.001, 0.5)
         rows, tau = (one.detach().clone().to(precision).requires_grad_() for one in (table, temperature))
-        texts = tiny.text_tower(rows[batch.ids], first_ends(batch.ids, task.lexicon.eos))
+        texts = encode_batch(tiny, rows, batch.ids, task.lexicon.eos)
         loss = distillation(texts, batch.teachers.to(texts)) + 0.01 * contrastive(
             texts, batch.images.to(texts), batch.image_ids, tau
         )

@@ -24,6 +24,7 @@ from babelclip.report.examples import find_all_examples
 from babelclip.report.page import write_page
 from babelclip.report.terminal import language_table, summary_table
 from babelclip.training import Checkpoints, JsonlLog
+from babelclip.training.allocator import keep_freed_memory
 
 ORDER = ("en", "de", "fa", "fr", "zh", "ru", "es", "ar")  # the papers' "order222", as far as OpenMoji is named in it
 METRIC = "img_r10"
@@ -53,7 +54,11 @@ def run_demo(
     if recipe.seed != PICTOCLIP.seed:
         raise SettingError(f"--set seed={recipe.seed} has no meaning here", fix="Use --seeds N for the seeds 0 to N-1.")
     student = load(DEFAULT_MODEL, device=device, cache=Cache(out / "cache"))
+    if student.encoder.device.type == "cpu":
+        keep_freed_memory()
     checkpoints = Checkpoints(out / "checkpoints", note=note)
+    if checkpoints.begun:
+        console.print(f"Going on from the checkpoints in {checkpoints.folder}")
     with progress_bars() as bars:
         openmoji.write_folder(out / "data", progress=bars.bar("drawing pictograms"))
         corpora = [_read(out / "data", language) for language in order]

@@ -17,6 +17,7 @@ from babelclip.evaluation import METRICS, chance_scores
 from babelclip.languages import language_name, normalise_tag
 from babelclip.report.terminal import new_table
 from babelclip.training import Checkpoints, JsonlLog, TaskReport, TensorBoardLog, Workers
+from babelclip.training.allocator import keep_freed_memory
 
 CHECKPOINTS, LOG = "checkpoints", "log.jsonl"
 
@@ -92,11 +93,15 @@ def run_learn(
     read = {name: columns.read(file, tag) for name, file in
             (("train", data), ("test", test), ("validation", validation)) if file is not None}  # fmt: skip
     student = load(base, device=runtime.device, cache=runtime.cache)
+    if student.encoder.device.type == "cpu":
+        keep_freed_memory()
     settings = change_settings(recipe_for(student.encoder.name), changes)
     known = f", knows {', '.join(student.languages)}" if student.languages else ""
     console.print(f"Base model {student.encoder.name} ({student.encoder.fingerprint[:12]}){known}")
     workers = Workers(student.encoder.device)
     checkpoints = Checkpoints(out / CHECKPOINTS, note=note)
+    if checkpoints.begun:
+        console.print(f"Going on from the checkpoints in {checkpoints.folder}")
     log = JsonlLog(out / LOG)
     folder = runtime.tensorboard
     curves = [] if folder is None or workers.rank != 0 else [TensorBoardLog(folder)]

@@ -9,6 +9,8 @@ from typing import Protocol
 from tokenizers import Tokenizer
 from torch import Tensor, device
 
+from babelclip.encoders.layout import Layout
+
 Progress = Callable[[int, int], None]
 """Called with (done, total) while something long runs."""
 
@@ -38,15 +40,15 @@ class DualEncoder(Protocol):
     dim: int
     device: device
 
-    def text_tower(self, rows: Tensor, ends: Tensor) -> Tensor:
-        """Run the frozen text tower on token rows.
+    def text_tower(self, rows: Tensor, layout: Layout) -> Tensor:
+        """Run the frozen text tower on token rows; ``tower.encode_batch`` does it from token ids.
 
         Args:
-            rows: (B, L, width) one row per token, L at most ``max_length``; gradients flow through.
-            ends: (B,) position of the first end-of-text token.
+            rows: (N, width) one row a node; gradients flow through.
+            layout: how the nodes make up B texts of at most ``max_length`` tokens.
 
         Returns:
-            (B, dim) projected vectors at those positions, not normalised.
+            (B, dim) projected vectors at the first end-of-text of each text, not normalised.
         """
 
     def encode_images(self, files: Sequence[Path], *, batch_size: int = 64, progress: Progress | None = None) -> Tensor:

@@ -19,6 +19,7 @@ from babelclip.errors import ModelError
 
 if TYPE_CHECKING:
     from babelclip.encoders.base import Progress
+    from babelclip.encoders.layout import Layout
 
 
 class ClipEncoder:
@@ -58,9 +59,9 @@ class ClipEncoder:
         self.fingerprint = _fingerprint(self._model, self.tokenizer.to_str(), self._processor.to_json_string())
         del self._model.text_model.encoder  # its weights live on, arranged, in the tower
 
-    def text_tower(self, rows: Tensor, ends: Tensor) -> Tensor:
-        """Token rows (B, L, width) and end positions (B,) to projected vectors (B, dim); see ``DualEncoder``."""
-        return self._tower(rows, ends)
+    def text_tower(self, rows: Tensor, layout: Layout) -> Tensor:
+        """Token rows of nodes (N, width) to projected vectors (B, dim); see ``DualEncoder``."""
+        return self._tower(rows, layout)
 
     @torch.inference_mode()
     def encode_images(self, files: Sequence[Path], *, batch_size: int = 64, progress: Progress | None = None) -> Tensor:

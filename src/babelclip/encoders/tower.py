@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
+from babelclip.encoders.layout import lay_out
+
 if TYPE_CHECKING:
     from babelclip.encoders.base import DualEncoder
 
@@ -28,6 +30,19 @@ def first_ends(ids: Tensor, eos: int) -> Tensor:
     Not the largest id, which is CLIP's own shortcut: ids of new tokens are larger than that of end-of-text.
     """
     return (ids == eos).int().argmax(dim=1)
+
+
+def encode_batch(encoder: DualEncoder, table: Tensor, ids: Tensor, eos: int) -> Tensor:
+    """Return (B, dim) vectors of texts, with gradient to the table.
+
+    Args:
+        encoder: the base model.
+        table: (R, width) rows, on the encoder's device.
+        ids: (B, L) places of the tokens' rows in the table, on the CPU; padded behind the first ``eos``.
+        eos: place of the end-of-text token's row.
+    """
+    layout = lay_out(ids, first_ends(ids, eos)).to(encoder.device)
+    return encoder.text_tower(embedding(layout.ids, table), layout)
 
 
 @torch.inference_mode()
@@ -52,6 +67,6 @@ def encode_tokens(
     table = table.to(encoder.device)
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
-        ids = pad([sequences[i] for i in chosen], encoder.eos).to(encoder.device)
-        vectors[chosen] = encoder.text_tower(embedding(ids, table), first_ends(ids, encoder.eos)).float().cpu()
+        ids = pad([sequences[i] for i in chosen], encoder.eos)
+        vectors[chosen] = encode_batch(encoder, table, ids, encoder.eos).float().cpu()
     return vectors

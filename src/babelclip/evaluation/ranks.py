@@ -6,14 +6,13 @@ every pair the same score gets chance level, never more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-BLOCK = 2048  # texts scored at a time
+BLOCK = 2**20  # scores held at a time: 4 MB, whatever the size of the gallery
 
 
 @dataclass(frozen=True)
@@ -57,25 +56,30 @@ def count_standings(texts: Tensor, images: Tensor, owner: Tensor) -> tuple[Stand
         all texts (image->text, the ``caption`` protocol, (N,)).
     """
     texts, images = normalize(texts, dim=-1), normalize(images, dim=-1)
-    text_above, text_level = [], []
-    best = torch.full((len(images),), -torch.inf, device=images.device)
-    for scores, of in _blocks(texts, images, owner):
-        own = scores.gather(1, of[:, None])
-        text_above.append((scores > own).sum(1))
-        text_level.append((scores == own).sum(1) - 1)
-        best.scatter_reduce_(0, of, own.squeeze(1), reduce="amax")
-    above, level, right = (torch.zeros(len(images), dtype=torch.int64, device=images.device) for _ in range(3))
-    for scores, of in _blocks(texts, images, owner):
-        is_own = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, of[:, None], True)
-        equal = scores == best
-        above += (scores > best).sum(0)
-        level += (equal & ~is_own).sum(0)
-        right += (equal & is_own).sum(0)
-    to_image = Standing(torch.cat(text_above), torch.cat(text_level), torch.ones_like(owner))
-    return to_image, Standing(above, level, right)
+    numbers = torch.arange(len(texts), device=owner.device)
+    by_image = owner.argsort(stable=True)
+    return _stand(texts, images, numbers, owner), _stand(images, texts, owner[by_image], by_image)
 
 
-def _blocks(texts: Tensor, images: Tensor, owner: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (block of scores, owners of its texts); the same blocks each time, so equal pairs have equal scores."""
-    for part, of in zip(texts.split(BLOCK), owner.split(BLOCK), strict=True):
-        yield part @ images.T, of
+def _stand(queries: Tensor, candidates: Tensor, of: Tensor, right: Tensor) -> Standing:
+    """Count for each query, a block of queries at a time.
+
+    Args:
+        queries: (Q, d) unit vectors.
+        candidates: (C, d) unit vectors.
+        of: (P,) query of each pair that belongs together, ascending; every query has one.
+        right: (P,) candidate of each pair.
+    """
+    counts = []
+    size = max(1, BLOCK // len(candidates))
+    for start in range(0, len(queries), size):
+        scores = queries[start : start + size] @ candidates.T
+        first, last = torch.searchsorted(of, torch.tensor([start, start + len(scores)], device=of.device)).tolist()
+        rows = of[first:last] - start
+        own = scores[rows, right[first:last]]
+        best = torch.full_like(scores[:, 0], -torch.inf).scatter_reduce_(0, rows, own, reduce="amax")
+        among = torch.zeros_like(rows[:1]).expand(len(scores)).scatter_add(0, rows, (own == best[rows]).to(rows.dtype))
+        above = (scores > best[:, None]).sum(1, dtype=torch.int32)
+        level = (scores == best[:, None]).sum(1, dtype=torch.int32) - among
+        counts.append((above.long(), level.long(), among))
+    return Standing(*(torch.cat(parts) for parts in zip(*counts, strict=True)))

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tokenizers import Tokenizer, trainers
+from tokenizers import Tokenizer, models, trainers
 
 from babelclip.errors import ModelError
 
@@ -92,11 +92,14 @@ def build_tokenizer(base: Tokenizer, vocabulary: Vocabulary) -> Tokenizer:
 
     Text that looks like a special token ("<|endoftext|>") is cut like any other text: it must not end a caption.
     """
-    blank = json.loads(base.to_str())
-    blank["model"].update(
-        vocab={token: i for i, token in enumerate(vocabulary.tokens)}, merges=[list(pair) for pair in vocabulary.merges]
-    )
-    blank.update(truncation=None, padding=None)
-    tokenizer = Tokenizer.from_str(json.dumps(blank))
+    options = json.loads(base.to_str())["model"]
+    kept = {name: options[name] for name in ("continuing_subword_prefix", "end_of_word_suffix", "unk_token")}
+    tokenizer = Tokenizer.from_str(base.to_str())
+    tokenizer.model = models.BPE(
+        vocab={token: i for i, token in enumerate(vocabulary.tokens)}, merges=list(vocabulary.merges),
+        fuse_unk=options["fuse_unk"], byte_fallback=options["byte_fallback"], **kept,
+    )  # fmt: skip
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
     return tokenizer

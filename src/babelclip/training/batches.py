@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -67,4 +68,5 @@ def prepare_ahead(plan: list[Tensor], make: Callable[[Tensor], Batch]) -> Iterat
             if ready is not None:
                 yield ready.result()
         finally:
-            thread.submit(torch.set_num_threads, cores).result()  # it is also the default of threads to come
+            with suppress(RuntimeError):  # the interpreter is ending
+                thread.submit(torch.set_num_threads, cores).result()  # it is also the default of threads to come

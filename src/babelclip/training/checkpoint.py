@@ -62,6 +62,11 @@ class Checkpoints:
         return Checkpoints(self.folder / name, every=self.every, keep=self.keep, note=self.note)
 
     @property
+    def begun(self) -> bool:
+        """Whether something was saved here before, in this folder or inside."""
+        return self.folder.is_dir() and any(self.folder.rglob(STATE))
+
+    @property
     def due(self) -> bool:
         """Whether it is time to save."""
         return time.monotonic() - self._last >= self.every

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding
 
 from babelclip.config import TaskSettings
 from babelclip.encoders import DualEncoder
-from babelclip.encoders.tower import first_ends
+from babelclip.encoders.tower import encode_batch
 from babelclip.methods import Stack, Step, Task
 from babelclip.objectives import contrastive, distillation
 from babelclip.training.batches import Batch
@@ -66,9 +65,9 @@ class TaskTrainer:
 
     def encode(self, ids: Tensor) -> Tensor:
         """Return (B, dim) student vectors of (B, L) token ids, with gradient to the rows."""
-        local = self.table.localise(ids).to(self.encoder.device)
+        local = self.table.localise(ids)
         with self.workers.autocast():
-            vectors = self.encoder.text_tower(embedding(local, self.table.rows), first_ends(local, self._eos))
+            vectors = encode_batch(self.encoder, self.table.rows, local, self._eos)
         return vectors.to(self.table.rows.dtype)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
