@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
 import random
 import statistics
 import subprocess
@@ -30,6 +31,7 @@ from babelclip.lexicon import Lexicon, Vocabulary
 from babelclip.report.terminal import new_table
 
 HERE = Path(__file__).parent
+COLUMNS = ("what", "babelclip (data/forward/backward/update in %)", "baseline", "ratio; share of a product")
 Row = tuple[str, str, str, str]
 
 
@@ -147,6 +149,13 @@ def rows_of(results: dict[str, list[dict] | dict]) -> list[Row]:
     return lines
 
 
+def _machine() -> str:
+    """The processor's name, where the system tells."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
@@ -155,14 +164,14 @@ if __name__ == "__main__":
     given = parser.parse_args()
     by_language, source = load_captions(given.captions, 30_000)
     results = {
-        "torch": torch.__version__, "threads": torch.get_num_threads(), "texts": source,
+        "machine": _machine(), "torch": torch.__version__, "threads": torch.get_num_threads(), "texts": source,
         "ranks": bench_ranks(), "growth": bench_growth(by_language["de"]),
         "steps": bench_steps(given.captions, given.quick),
     }  # fmt: skip
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     table = new_table(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {source}")
-    for column in ("what", "babelclip (data/forward/backward/update in %)", "baseline", "ratio; share of a product"):
+    for column in COLUMNS:
         table.add_column(column)
     for line in rows_of(results):
         table.add_row(*line)

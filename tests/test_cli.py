@@ -1,11 +1,15 @@
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import babelclip
@@ -13,6 +17,7 @@ from babelclip import __version__
 from babelclip.cli.main import app
 from babelclip.errors import BabelclipError
 from babelclip.evaluation import read_results
+from babelclip.training import Checkpoints
 
 RUNNER = CliRunner()
 
@@ -80,6 +85,69 @@ def test_learn_and_evaluate_on_own_data(captions, tiny_folder, tmp_path):
     assert 0 <= scores["scores"]["r_mean"] <= 100
     printed = invoke("evaluate", "--model", out, "--language", "ru", "--data", captions / "ru.tsv")
     assert "has not learnt 'ru'; it knows de" in printed
+
+
+def learn_german(captions, tiny_folder, out, *more) -> list:
+    return ["learn", "--base", tiny_folder, "--language", "de", "--data", captions / "de.tsv", "--out", out, "--epochs",
+            2, "--batch-size", 8, "--vocab-size", 400, "--device", "cpu", "--learning-rate", 1e-3, *more]  # fmt: skip
+
+
+def test_an_interrupted_learn_goes_on_with_the_same_command(captions, tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("babelclip.cli.learn.Checkpoints", partial(Checkpoints, every=0))
+    invoke(*learn_german(captions, tiny_folder, tmp_path / "whole"))
+    cut = tmp_path / "cut"
+    with monkeypatch.context() as patch:
+        patch.setattr("babelclip.training.trainer.TaskTrainer.rate", fail_at_step_4)
+        with pytest.raises(RuntimeError, match="power cut"):
+            invoke(*learn_german(captions, tiny_folder, cut))
+    assert sorted(entry.name for entry in cut.iterdir()) == ["checkpoints", "log.jsonl"]
+    with pytest.raises(
+        BabelclipError, match=r"learning_rate was 0.001, is 0.5. Start it again as it was, choose anoth"
+    ):
+        invoke(*learn_german(captions, tiny_folder, cut, "--learning-rate", 0.5))
+    printed = invoke(*learn_german(captions, tiny_folder, cut))
+    assert f"Going on from the checkpoints in {cut / 'checkpoints'}" in printed
+    assert sorted(entry.name for entry in cut.iterdir()) == ["lexicon.json", "log.jsonl", "rows.safetensors"]
+    assert (cut / "rows.safetensors").read_bytes() == (tmp_path / "whole" / "rows.safetensors").read_bytes()
+    steps = [json.loads(line)["step"] for line in (cut / "log.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def fail_at_step_4(trainer, step):
+    if step == 4:
+        raise RuntimeError("power cut")
+    return trainer.settings.learning_rate
+
+
+def test_two_processes_learn_together_and_one_of_them_speaks(captions, tiny_folder, tmp_path):
+    arguments = map(str, learn_german(captions, tiny_folder, tmp_path / "two", "--cache", tmp_path / "cache"))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
+               "babelclip", *arguments]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=180)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Written to") == done.stdout.count("6 steps in") == 1
+    invoke(*learn_german(captions, tiny_folder, tmp_path / "one"))
+    two, one = (load_file(tmp_path / name / "rows.safetensors") for name in ("two", "one"))
+    assert torch.equal(two["ids"], one["ids"])
+    torch.testing.assert_close(two["rows"], one["rows"], rtol=0, atol=1e-5)
+    assert len((tmp_path / "two" / "log.jsonl").read_text().splitlines()) == 6
+
+
+def test_curves_for_tensorboard(captions, tiny_folder, tmp_path, monkeypatch):
+    command = learn_german(captions, tiny_folder, tmp_path / "out", "--tensorboard", tmp_path / "curves")
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "torch.utils.tensorboard", None)
+        with pytest.raises(BabelclipError, match=r"'tensorboard', which is not installed. .*babelclip\[tensorboard\]"):
+            invoke(*command)
+    pytest.importorskip("tensorboard", reason="the extra [tensorboard] is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    invoke(*command)
+    curves = EventAccumulator(str(tmp_path / "curves"))
+    curves.Reload()
+    assert len(curves.Scalars("de/loss/total")) == 6
+    assert curves.Scalars("de/speed/texts_per_s")[0].value > 0
 
 
 def test_nothing_is_overwritten(captions, tmp_path):

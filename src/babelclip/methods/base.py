@@ -102,7 +102,10 @@ class Method:
         """Look at a finished task; the trained rows are in the lexicon, the uses are not yet counted."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return what the method remembers between steps and tasks, by name; an interrupted run goes on from it."""
+        """Return what the method remembers between steps and tasks, by name; an interrupted run goes on from it.
+
+        Chance must come from a generator whose state is part of it.
+        """
         return {}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
