@@ -33,6 +33,16 @@ def test_vectors_come_back_from_all_shards_in_any_order(tmp_path, folder):
     assert torch.equal(features[torch.tensor([3, 0])], VECTORS[[3, 5]])
 
 
+def test_what_another_process_adds_is_found(tmp_path):
+    early, other = FeatureStore(tmp_path, "images"), FeatureStore(tmp_path, "images")
+    other.add(KEYS[:4], VECTORS[:4])
+    assert early.missing(KEYS[:5]) == KEYS[4:5]
+    assert torch.equal(early.features(KEYS[:4])[:], VECTORS[:4])
+    early.add(KEYS[4:5], VECTORS[4:5])
+    assert other.missing(KEYS[:5]) == []
+    assert torch.equal(other.features([KEYS[4], KEYS[0]])[:], VECTORS[[4, 0]])
+
+
 def test_float16_halves_the_store_and_rounds(tmp_path):
     sizes = {}
     for dtype in ("float32", "float16"):
@@ -105,6 +115,11 @@ def test_tokens_are_kept_by_text_and_tokenizer(tiny, tmp_path, monkeypatch):
     files[0].write_bytes(save({"ids": torch.zeros(2)}))
     with pytest.raises(FormatError, match=r"damaged .*Delete the file; the texts will be tokenised again"):
         cache.tokens(base_lexicon(tiny).tokenizer(), texts)
+    content = bytearray(files[1].read_bytes())
+    content[-1] ^= 1
+    files[1].write_bytes(content)
+    with pytest.raises(FormatError, match=r"damaged: sha256 is \w{12}, expected"):
+        cache.tokens(base_lexicon(tiny).tokenizer(), [*texts, "x"])
 
 
 def test_the_cache_can_be_moved_and_switched_off(tmp_path, monkeypatch):

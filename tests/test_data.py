@@ -125,6 +125,17 @@ def test_a_truncated_picture_is_named_when_it_is_looked_at(folder, tiny):
         Teacher(tiny).prepare(corpus)
 
 
+def test_half_a_surrogate_pair_is_named_with_its_line(folder):
+    file = folder / "captions.jsonl"
+    whole = '{"image": "a.png", "en": "nice", "de": "x"}'
+    for bad in ("nice \\ud83d", "nice\\u0000"):
+        file.write_text(whole + "\n" + whole.replace("nice", bad), encoding="utf-8")
+        with pytest.raises(
+            DataError, match=r"captions.jsonl:2: 'en' holds a NUL character or half of a surrogate pair"
+        ):
+            read_captions(file, "de")
+
+
 def test_captions_of_one_picture_share_it_and_each_is_encoded_once(folder, tiny, monkeypatch):
     shutil.copy(folder / "a.png", folder / "c.png")
     corpus = read_captions(write(folder, "image\ten\tde\na.png\tx\ty\nb.png\tx\tz\na.png\tw\tv\n"), "de")

@@ -104,6 +104,10 @@ def test_the_fingerprint_knows_weights_and_tokenizer(tiny, tiny_folder, tmp_path
         model.text_projection.weight[0, 0] += 1e-3
     model.save_pretrained(copy)
     assert load_encoder(copy, device="cpu").fingerprint != tiny.fingerprint
+    copy = shutil.copytree(tiny_folder, tmp_path / "other")
+    config = (copy / "config.json").read_text()
+    (copy / "config.json").write_text(config.replace("quick_gelu", "gelu"))
+    assert load_encoder(copy, device="cpu").fingerprint != tiny.fingerprint, "other vectors from the same weights"
 
 
 def test_the_built_in_model_is_small_and_finds_held_out_pictures_in_english(pictoclip_scores):
@@ -129,7 +133,7 @@ def test_a_device_that_is_not_there_is_named():
     with pytest.raises(SettingError, match="the device 'warp' cannot be used.*Try 'cpu'"):
         load_encoder(device="warp")
     if not torch.cuda.is_available():
-        with pytest.raises(SettingError, match="the device 'cuda' cannot be used"):
+        with pytest.raises(SettingError, match="the device 'cuda:0' cannot be used"):
             load_encoder(device="cuda")
 
 

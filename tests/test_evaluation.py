@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.retrieval import RetrievalHitRate
 
-from babelclip.errors import FormatError
+from babelclip.errors import FormatError, ModelError
 from babelclip.evaluation import METRICS, Base, Cost, Data, Results, Run, chance_scores, read_results
 from conftest import SHARED
 
@@ -59,6 +59,15 @@ def test_counting_equals_an_independent_library():
             queries = torch.arange(len(preds))[:, None].expand_as(preds)
             expected = RetrievalHitRate(top_k=k)(preds.flatten(), target.flatten(), queries.flatten())
             assert scores[f"{name}_r{k}"] == pytest.approx(100 * float(expected), abs=1e-4)
+
+
+def test_vectors_that_are_not_finite_are_an_error_and_not_a_perfect_score():
+    texts, images = torch.randn(4, 3), torch.randn(4, 3)
+    texts[2, 1] = torch.nan
+    with pytest.raises(ModelError, match="1 of 4 text vectors are not finite"):
+        retrieval_scores(texts, images, torch.arange(4))
+    with pytest.raises(ModelError, match="4 of 4 picture vectors are not finite"):
+        retrieval_scores(images, images / 0, torch.arange(4))
 
 
 def test_a_collapsed_model_scores_chance_and_never_more():

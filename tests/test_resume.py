@@ -113,6 +113,39 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(tiny, examples,
     assert notes[0].endswith("going back to the checkpoint before")
 
 
+def test_the_checkpoint_that_was_found_damaged_goes_first(tmp_path):
+    checkpoints = Checkpoints(tmp_path, note=lambda _: None)
+    for step in range(3):
+        checkpoints.save({}, {"step": step}, {})
+    newest = sorted(tmp_path.iterdir())[-1]
+    (newest / "state.json").write_text("{}")
+    again = Checkpoints(tmp_path, note=lambda _: None)
+    assert again.latest({}).state == {"step": 1}
+    again.save({}, {"step": 7}, {})
+    assert not newest.exists()
+    assert len(list(tmp_path.iterdir())) == 2
+    assert again.latest({}).state == {"step": 7}
+    again.clear()
+    assert not tmp_path.exists()
+    assert not again.begun
+
+
+def test_other_validation_data_or_other_vectors_are_another_run(tiny, examples, quick, tmp_path):
+    student = babelclip.Student(tiny)
+
+    def learn(train, held_out, name):
+        babelclip.Student(tiny).learn("de", train, settings=quick, validation=held_out, checkpoints=tmp_path / name)
+
+    de = examples["de"]
+    other = dataclasses.replace(de, images=de.images[:] + 1e-3)
+    learn(de, de, "a")
+    with pytest.raises(SettingError, match=r"holds checkpoints of another run: validation data was '\w+', is '\w+'"):
+        learn(de, other, "a")
+    with pytest.raises(SettingError, match=r"holds checkpoints of another run: data was '\w+', is '\w+'"):
+        learn(other, de, "a")
+    assert student.languages == []
+
+
 def test_when_all_are_damaged_nothing_is_guessed(tiny, examples, quick, tmp_path):
     checkpoints = Checkpoints(tmp_path, every=0, note=lambda _: None)
     with pytest.raises(PowerCutError):

@@ -341,6 +341,19 @@ def test_training_that_explodes_stops_with_advice(tiny, examples, quick):
         train_task(tiny, base_lexicon(tiny), examples["de"], Stack([Boom()]), quick)
 
 
+def test_a_gradient_that_is_not_finite_stops_before_it_does_harm(tiny, examples, quick):
+    class Root(Method):
+        name, idea, paper = "root", "Its value is 0 and its gradient is not a number.", "-"
+
+        def loss_terms(self, task, step):
+            return {"root": (step.rows.sum() * 0).sqrt()}
+
+    seen = []
+    with pytest.raises(ModelError, match=r"the gradient's norm became nan in step 1 of 'de'. Lower learning_rate"):
+        train_task(tiny, base_lexicon(tiny), examples["de"], Stack([Root()]), quick, on_step=seen.append)
+    assert seen == []
+
+
 def test_one_text_is_too_few(tiny, examples):
     from dataclasses import replace
 

@@ -16,6 +16,7 @@ import babelclip
 from babelclip.continual import load
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders.frozen import FrozenTextTower
+from babelclip.errors import SettingError
 from babelclip.lexicon import tokenise
 from babelclip.methods import Method, Stack, Task, compose
 from babelclip.training import Batch, TaskTrainer, Workers, train_task
@@ -91,7 +92,7 @@ def test_two_processes_train_as_one_does(tiny_folder, captions, tmp_path):
     assert float(first["loss"]) == pytest.approx(float(one["loss"]), rel=1e-5)
 
 
-@pytest.mark.parametrize("size", [1, 7, 128])
+@pytest.mark.parametrize("size", [3, 7, 128])
 def test_every_text_belongs_to_one_process(size):
     workers = Workers(torch.device("cpu"))
     for count in (1, 2, 3):
@@ -101,6 +102,8 @@ def test_every_text_belongs_to_one_process(size):
             parts.append(list(range(size))[workers.part(size)])
         assert list(itertools.chain(*parts)) == list(range(size))
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    with pytest.raises(SettingError, match="3 processes share a batch of 2 texts. Use fewer processes"):
+        workers.part(2)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -43,7 +43,7 @@ def write_folder(folder: Path, files: Mapping[str, str | bytes]) -> None:
     """Write a new folder of files with a manifest of their sha256: all of it, or nothing.
 
     Args:
-        folder: where it shall stand; a folder that stands there is replaced.
+        folder: where it shall stand; nothing stands there yet.
         files: content by name, text (UTF-8) or bytes.
 
     Raises:
@@ -57,8 +57,6 @@ def write_folder(folder: Path, files: Mapping[str, str | bytes]) -> None:
         hashes = {name: sha256(temporary / name) for name in files}
         _write_synced(temporary / MANIFEST, json.dumps({"format": FORMAT, "files": hashes}, indent=1) + "\n")
         _sync_folder(temporary)
-        if folder.exists():
-            shutil.rmtree(folder)
         temporary.rename(folder)
         _sync_folder(folder.parent)
     except OSError as error:
@@ -87,6 +85,13 @@ def check_folder(folder: Path) -> None:
                 )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FormatError(f"incomplete or damaged ({error})", file=folder, fix=fix) from error
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder: at once out of sight, so that half of it is never taken for the whole."""
+    temporary = _temporary(folder)
+    folder.rename(temporary)
+    shutil.rmtree(temporary)
 
 
 def remove_temporaries(folder: Path) -> None:

@@ -18,6 +18,7 @@ from babelclip.data import Cache, Corpus, read_captions
 from babelclip.encoders import DEFAULT_MODEL
 from babelclip.errors import SettingError
 from babelclip.evaluation import Base, Data, Results, chance_scores, write_results
+from babelclip.files import remove_temporaries
 from babelclip.languages import normalise_tag
 from babelclip.methods import compose
 from babelclip.report.examples import find_all_examples
@@ -56,6 +57,8 @@ def run_demo(
     student = load(DEFAULT_MODEL, device=device, cache=Cache(out / "cache"))
     if student.encoder.device.type == "cpu":
         keep_freed_memory()
+    if out.is_dir():
+        remove_temporaries(out)
     checkpoints = Checkpoints(out / "checkpoints", note=note)
     if checkpoints.begun:
         console.print(f"Going on from the checkpoints in {checkpoints.folder}")
@@ -88,7 +91,6 @@ def run_demo(
         runs=runs,
     )
     write_results(results, out / "results.json")
-    checkpoints.clear()
     best = names[-1]
     streams[best].student.save(out / "model")
     commands = _next_commands(out, order)
@@ -96,6 +98,7 @@ def run_demo(
         results, out / "index.html", queries_method=best, commands=commands,
         queries=find_all_examples(streams[best].student, [stage.test for stage in stages]),
     )  # fmt: skip
+    checkpoints.clear()
     console.print(language_table(results, METRIC))
     console.print(summary_table(results))
     console.print(f"\nDone in {time.perf_counter() - started:.0f} s. Open {out / 'index.html'} to see the searches.")

@@ -14,7 +14,9 @@ from babelclip.continual import load
 from babelclip.data import Cache, Corpus, Examples, read_captions
 from babelclip.errors import SettingError
 from babelclip.evaluation import METRICS, chance_scores
+from babelclip.files import remove_temporaries
 from babelclip.languages import language_name, normalise_tag
+from babelclip.lexicon.store import ROWS
 from babelclip.report.terminal import new_table
 from babelclip.training import Checkpoints, JsonlLog, TaskReport, TensorBoardLog, Workers
 from babelclip.training.allocator import keep_freed_memory
@@ -87,9 +89,7 @@ def run_learn(
     """
     quieten()
     tag = normalise_tag(language)
-    begun = {CHECKPOINTS, LOG}
-    if out.exists() and (not out.is_dir() or any(entry.name not in begun for entry in out.iterdir())):
-        raise SettingError(f"--out {out} exists and is not empty", fix="Choose a new folder; nothing is overwritten.")
+    _check_out(out, runtime)
     read = {name: columns.read(file, tag) for name, file in
             (("train", data), ("test", test), ("validation", validation)) if file is not None}  # fmt: skip
     student = load(base, device=runtime.device, cache=runtime.cache)
@@ -99,6 +99,8 @@ def run_learn(
     known = f", knows {', '.join(student.languages)}" if student.languages else ""
     console.print(f"Base model {student.encoder.name} ({student.encoder.fingerprint[:12]}){known}")
     workers = Workers(student.encoder.device)
+    if workers.count > 1 and runtime.cache.folder is None:
+        raise SettingError(f"{workers.count} processes have no cache to share", fix="Leave --cache off away.")
     checkpoints = Checkpoints(out / CHECKPOINTS, note=note)
     if checkpoints.begun:
         console.print(f"Going on from the checkpoints in {checkpoints.folder}")
@@ -130,6 +132,18 @@ def run_learn(
     model, more, held_out = (quote(str(path)) for path in (out, f"{out}-XX", test or "TEST.tsv"))
     console.print(f"  {program()} evaluate --model {model} --language {tag} --data {held_out}{where}")
     console.print(f"  {program()} learn --base {model} --language XX --data XX.tsv{where} --out {more}")
+
+
+def _check_out(out: Path, runtime: Runtime) -> None:
+    """Refuse a folder with anything in it but what this command itself leaves when it is interrupted."""
+    inside = [folder for folder in (runtime.tensorboard, runtime.cache.folder) if folder is not None]
+    ours = {out / CHECKPOINTS, out / LOG, *inside}
+    if (out / CHECKPOINTS).is_dir():
+        ours.add(out / ROWS)  # lexicon.json is written last
+    if out.is_dir():
+        remove_temporaries(out)
+    if out.exists() and (not out.is_dir() or any(entry not in ours for entry in out.iterdir())):
+        raise SettingError(f"--out {out} exists and is not empty", fix="Choose a new folder; nothing is overwritten.")
 
 
 def print_scores(examples: Examples, columns: dict[str, dict[str, float]]) -> None:

@@ -126,14 +126,13 @@ def _make_run(student: Student, stages: Sequence[Stage], stack: Stack, settings:
 
 def _identify(student: Student, stages: Sequence[Stage], stack: Stack, settings: TaskSettings) -> dict[str, Any]:
     """What must be the same when the stream is resumed."""
-    parts = [
-        (part.language, part.texts, part.english, part.owner.tolist())
-        for stage in stages for part in (stage.train, stage.test)
-    ]  # fmt: skip
+    parts = [part.fingerprint() for stage in stages for part in (stage.train, stage.test)]
+    rows = hashlib.sha256(student.lexicon.table.numpy().tobytes())
     return {
         "babelclip": __version__, "base model": student.encoder.fingerprint[:12], "known": student.languages,
         "order": [stage.language for stage in stages], "method": stack.name,
-        "data": hashlib.sha256(repr(parts).encode()).hexdigest()[:12], **settings.as_dict(),
+        "data": hashlib.sha256(repr(parts).encode()).hexdigest()[:12], "rows": rows.hexdigest()[:12],
+        **settings.as_dict(),
     }  # fmt: skip
 
 
@@ -143,7 +142,7 @@ def _save(checkpoints: Checkpoints, identity: dict[str, Any], student: Student, 
         student.lexicon, base_lexicon(student.encoder),
         base_name=student.encoder.name, fingerprint=student.encoder.fingerprint,
     )  # fmt: skip
-    checkpoints.save(len(done.reports), identity, asdict(done), stack.state_dict(), lexicon)
+    checkpoints.save(identity, asdict(done), stack.state_dict(), lexicon)
 
 
 def _restore(checkpoints: Checkpoints | None, identity: dict[str, Any], student: Student, stack: Stack) -> _Done:

@@ -74,6 +74,7 @@ class Student:
             self.encoder, self.lexicon, examples, stack, settings or recipe_for(self.encoder.name),
             validate=None if held_out is None else lambda draft: self.evaluate(held_out, lexicon=draft)["r_mean"],
             cache=self.teacher.cache, on_step=on_step,
+            identity={} if held_out is None else {"validation data": held_out.fingerprint()},
             checkpoints=Checkpoints(Path(checkpoints)) if isinstance(checkpoints, (str, Path)) else checkpoints,
         )  # fmt: skip
         return report

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from tokenizers import Tokenizer
 
@@ -63,19 +63,30 @@ class Cache:
             return tokenise(tokenizer, texts)
         digest = hashlib.sha256(tokenizer.to_str().encode())
         for text in texts:
-            digest.update(b"\0" + text.encode())
+            encoded = text.encode()
+            digest.update(b"%d " % len(encoded) + encoded)
         file = self.folder / "tokens" / f"{digest.hexdigest()}.safetensors"
         if not file.is_file():
             made = tokenise(tokenizer, texts)
-            keep(file, save({"ids": made.ids, "offsets": made.offsets}))
+            keep(file, save({"ids": made.ids, "offsets": made.offsets}, {"sha256": _sha256(made)}))
             return made
+        fix = "Delete the file; the texts will be tokenised again."
         try:
+            with safe_open(file, "pt") as opened:
+                expected = (opened.metadata() or {})["sha256"]
             tensors = load_file(file)
-            return Tokens(tensors["ids"], tensors["offsets"])
+            found = Tokens(tensors["ids"], tensors["offsets"])
         except (SafetensorError, KeyError) as error:
-            raise FormatError(
-                f"damaged ({error})", file=file, fix="Delete the file; the texts will be tokenised again."
-            ) from error
+            raise FormatError(f"damaged ({error})", file=file, fix=fix) from error
+        if _sha256(found) != expected:
+            raise FormatError(f"damaged: sha256 is {_sha256(found)[:12]}, expected {expected[:12]}", file=file, fix=fix)
+        return found
+
+
+def _sha256(tokens: Tokens) -> str:
+    digest = hashlib.sha256(tokens.ids.numpy().tobytes())
+    digest.update(tokens.offsets.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def user_cache(folder: str | None = None, *, dtype: str = "float32") -> Cache:

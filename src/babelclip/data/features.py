@@ -83,12 +83,15 @@ class FeatureStore:
         self._folder, self._kind, self._dtype = folder, kind, dtype
         self._row_of: dict[Key, int] = {}
         self._shards: list[Tensor] = []
-        for file in sorted(folder.glob(f"{kind}-*.safetensors")) if folder is not None else ():
-            self._open(file)
+        self._opened: set[Path] = set()
+        self._look()
 
     def missing(self, keys: Iterable[Key]) -> list[Key]:
-        """Return those keys that have no vector yet, each once, in order."""
-        return [key for key in dict.fromkeys(keys) if key not in self._row_of]
+        """Return those keys that have no vector yet, each once, in order; looks for what other processes have added."""
+        wanted = [key for key in dict.fromkeys(keys) if key not in self._row_of]
+        if wanted:
+            self._look()
+        return [key for key in wanted if key not in self._row_of]
 
     def add(self, keys: Sequence[Key], vectors: Tensor) -> None:
         """Store (n, dim) vectors under n keys; on disk when this returns.
@@ -110,6 +113,12 @@ class FeatureStore:
         """Return the vectors of keys that all are in the store."""
         return Features(self._shards, torch.tensor([self._row_of[key] for key in keys], dtype=torch.int64))
 
+    def _look(self) -> None:
+        """Open shards that were not there before."""
+        if self._folder is not None:
+            for file in sorted(set(self._folder.glob(f"{self._kind}-*.safetensors")) - self._opened):
+                self._open(file)
+
     def _open(self, file: Path) -> None:
         """Check a shard and map it into memory."""
         fix = "Delete the file; its vectors will be computed again."
@@ -119,11 +128,13 @@ class FeatureStore:
         try:
             tensors = load_file(file)
             self._take(tensors["keys"], tensors["vectors"])
+            self._opened.add(file)
         except (SafetensorError, KeyError) as error:
             raise FormatError(f"not a shard of features ({error})", file=file, fix=fix) from error
 
     def _take(self, keys: Tensor, vectors: Tensor) -> None:
         start = sum(len(shard) for shard in self._shards)
         packed = keys.contiguous().numpy().tobytes()
-        self._row_of.update((packed[i * KEY_BYTES : (i + 1) * KEY_BYTES], start + i) for i in range(len(vectors)))
+        for i in range(len(vectors)):
+            self._row_of.setdefault(packed[i * KEY_BYTES : (i + 1) * KEY_BYTES], start + i)
         self._shards.append(vectors)

@@ -122,6 +122,12 @@ def _jsonl(file: Path, text: str) -> Iterator[Row]:
             raise DataError(
                 "expected an object whose values are all texts", file=file, line=number, fix="Write one object a line."
             )
+        for name, value in row.items():
+            if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+                raise DataError(
+                    f"{name!r} holds a NUL character or half of a surrogate pair",
+                    file=file, line=number, fix="Correct the escape (\\u0000, \\ud800 to \\udfff).",
+                )  # fmt: skip
         columns = columns or list(row)
         if set(row) != set(columns):
             raise DataError(

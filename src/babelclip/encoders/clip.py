@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
+from transformers import AutoImageProcessor, AutoTokenizer, CLIPConfig, CLIPModel
 from transformers.utils import logging
 
 from babelclip.encoders.frozen import FrozenTextTower
@@ -56,7 +56,9 @@ class ClipEncoder:
         self.max_length: int = model.config.text_config.max_position_embeddings
         self.dim: int = model.config.projection_dim
         self.token_table: Tensor = self._model.text_model.embeddings.token_embedding.weight.detach()
-        self.fingerprint = _fingerprint(self._model, self.tokenizer.to_str(), self._processor.to_json_string())
+        self.fingerprint = _fingerprint(
+            self._model, self.tokenizer.to_str(), self._processor.to_json_string(), _behaviour(model.config)
+        )
         del self._model.text_model.encoder  # its weights live on, arranged, in the tower
 
     def text_tower(self, rows: Tensor, layout: Layout) -> Tensor:
@@ -89,8 +91,16 @@ def _without_progress_bar() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+def _behaviour(config: CLIPConfig) -> str:
+    """What changes the vectors without being a weight."""
+    names = ("hidden_act", "num_attention_heads", "layer_norm_eps", "bos_token_id", "eos_token_id", "patch_size")
+    return repr(
+        [(name, getattr(part, name, None)) for part in (config.text_config, config.vision_config) for name in names]
+    )
+
+
 def _fingerprint(model: nn.Module, *texts: str) -> str:
-    """Sha256 over names, shapes and bytes of all weights, and the tokenizer's and processor's own descriptions."""
+    """Sha256 over names, shapes and bytes of all weights, and the descriptions of all else."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())

@@ -66,8 +66,11 @@ def load_encoder(name: str | Path = DEFAULT_MODEL, *, device: str | None = None)
 def _find_device(name: str | None) -> torch.device:
     """Return a device that works; by default a GPU where there is one."""
     try:
-        own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # torchrun starts one process a GPU
-        device = torch.device(name or (own if torch.cuda.is_available() else "cpu"))
+        if name is None:
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        if name == "cuda":
+            name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # torchrun starts one process a GPU
+        device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]

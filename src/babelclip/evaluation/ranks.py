@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from babelclip.errors import ModelError
+
 BLOCK = 2**20  # scores held at a time: 4 MB, whatever the size of the gallery
 
 
@@ -54,7 +56,16 @@ def count_standings(texts: Tensor, images: Tensor, owner: Tensor) -> tuple[Stand
     Returns:
         The standing of each text's image among all images (text->image, (M,)), and of each image's best own text among
         all texts (image->text, the ``caption`` protocol, (N,)).
+
+    Raises:
+        ModelError: a vector is not finite; it would rank first everywhere.
     """
+    for name, vectors in (("text", texts), ("picture", images)):
+        if not vectors.isfinite().all():
+            raise ModelError(
+                f"{int((~vectors.isfinite()).any(dim=1).sum())} of {len(vectors)} {name} vectors are not finite",
+                fix="The model is broken or overflowed: learn again with a lower learning_rate.",
+            )
     texts, images = normalize(texts, dim=-1), normalize(images, dim=-1)
     numbers = torch.arange(len(texts), device=owner.device)
     by_image = owner.argsort(stable=True)

@@ -3,7 +3,7 @@
 from babelclip.training.batches import Batch
 from babelclip.training.checkpoint import Checkpoints
 from babelclip.training.log import JsonlLog, OnStep, StepReport, TensorBoardLog
-from babelclip.training.loop import TaskReport, train_task
+from babelclip.training.task import TaskReport, train_task
 from babelclip.training.trainer import TaskTrainer
 from babelclip.training.workers import Workers
 

@@ -24,5 +24,6 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    settings = ((_M_MMAP_THRESHOLD, LARGEST), (_M_TRIM_THRESHOLD, KEPT), (_M_TOP_PAD, 64 * 2**20))
-    return all(mallopt(name, value) == 1 for name, value in settings)
+    large = any(mallopt(_M_MMAP_THRESHOLD, size) == 1 for size in (LARGEST, 32 * 2**20))  # old ones allow 32 MiB
+    kept = [mallopt(name, value) == 1 for name, value in ((_M_TRIM_THRESHOLD, KEPT), (_M_TOP_PAD, 64 * 2**20))]
+    return large and all(kept)

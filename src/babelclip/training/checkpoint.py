@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from babelclip.errors import FormatError, SettingError
-from babelclip.files import check_folder, remove_temporaries, write_folder
+from babelclip.files import check_folder, remove_folder, remove_temporaries, write_folder
 
 TENSORS, STATE = "tensors.safetensors", "state.json"
 
@@ -42,7 +41,7 @@ class Checkpoints:
     """
 
     def __init__(
-        self, folder: Path, *, every: float = 60.0, keep: int = 2, note: Callable[[str], None] = warnings.warn
+        self, folder: Path | str, *, every: float = 60.0, keep: int = 2, note: Callable[[str], None] = warnings.warn
     ) -> None:
         """Use a folder; it is made when something is saved.
 
@@ -52,10 +51,11 @@ class Checkpoints:
             keep: how many good ones are kept; with 2, one may be damaged.
             note: told when a checkpoint is damaged and an older one is used.
         """
-        self.folder, self.every, self.keep, self.note = folder, every, keep, note
+        self.folder, self.every, self.keep, self.note = Path(folder), every, keep, note
         self._last = time.monotonic()
-        if folder.is_dir():
-            remove_temporaries(folder)
+        self._damaged: list[Path] = []
+        if self.folder.is_dir():
+            remove_temporaries(self.folder)
 
     def inside(self, name: str) -> Checkpoints:
         """Return the checkpoints of a part of the run, in a folder inside this one."""
@@ -73,22 +73,24 @@ class Checkpoints:
 
     def save(
         self,
-        number: int,
         identity: Mapping[str, Any],
         state: Mapping[str, Any],
         tensors: Mapping[str, Tensor],
         files: Mapping[str, bytes | str] | None = None,
     ) -> None:
-        """Write checkpoint ``number`` and remove all but the newest ``keep``.
+        """Write the next checkpoint; remove what is damaged, and all but the newest ``keep``.
 
         Raises:
             BabelclipError: it cannot be written; earlier ones are untouched.
         """
         content = json.dumps({"identity": dict(identity), "state": dict(state)}, indent=1)
         contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        number = max((int(one.name) for one in self._all()), default=0) + 1
         write_folder(self.folder / f"{number:08}", {TENSORS: save(contiguous), STATE: content, **(files or {})})
-        for old in self._all()[: -self.keep]:
-            shutil.rmtree(old)
+        good = [one for one in self._all() if one not in self._damaged]
+        for old in (*self._damaged, *good[: -self.keep]):
+            remove_folder(old)
+        self._damaged = []
         self._last = time.monotonic()
 
     def latest(self, identity: Mapping[str, Any]) -> Checkpoint | None:
@@ -104,6 +106,7 @@ class Checkpoints:
                 check_folder(folder)
             except FormatError as error:
                 self.note(f"{error.file}: {error.what}; going back to the checkpoint before")
+                self._damaged.append(folder)
                 continue
             content = json.loads((folder / STATE).read_text(encoding="utf-8"))
             self._compare(content["identity"], json.loads(json.dumps(dict(identity))))
@@ -117,7 +120,7 @@ class Checkpoints:
     def clear(self) -> None:
         """Remove the folder: the run is finished."""
         if self.folder.is_dir():
-            shutil.rmtree(self.folder)
+            remove_folder(self.folder)
 
     def _all(self) -> list[Path]:
         """The checkpoints' folders, oldest first."""

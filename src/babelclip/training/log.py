@@ -57,9 +57,9 @@ class JsonlLog:
     step stands there once, and so is half a line that a killed process left.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path | str) -> None:
         """Write to a file; it is opened at the first step."""
-        self.file = file
+        self.file = Path(file)
         self._open: Any = None
 
     def __call__(self, report: StepReport) -> None:
@@ -98,7 +98,7 @@ class JsonlLog:
 class TensorBoardLog:
     """The same as curves for TensorBoard."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | str) -> None:
         """Write event files to a folder.
 
         Raises:

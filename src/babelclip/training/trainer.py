@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from babelclip.config import TaskSettings
 from babelclip.encoders import DualEncoder
 from babelclip.encoders.tower import encode_batch
+from babelclip.errors import ModelError
 from babelclip.methods import Stack, Step, Task
 from babelclip.objectives import contrastive, distillation
 from babelclip.training.batches import Batch
@@ -132,16 +133,29 @@ class TaskTrainer:
         self.rates.append(rate)
 
     def step(self, batch: Batch) -> dict[str, float]:
-        """Train on one batch; return its weighted loss terms and the gradient norm before clipping."""
+        """Train on one batch; return its weighted loss terms and the gradient norm before clipping.
+
+        Raises:
+            ModelError: the loss or its gradient is not finite; the rows are as they were before.
+        """
         losses = self.losses(batch)
         norm = self.backward(losses)
-        if math.isfinite(norm) or not self._scaler.is_enabled():
+        terms = {name: float(term.detach()) for name, term in losses.items()}
+        loss = sum(terms.values())
+        overflow = self._scaler.is_enabled() and math.isfinite(loss)  # a smaller scale mends the gradient
+        if not math.isfinite(norm) and not overflow:
+            what = f"the loss became {loss}" if not math.isfinite(loss) else f"the gradient's norm became {norm}"
+            raise ModelError(
+                f"{what} in step {len(self.rates) + 1} of {self.task.language!r}",
+                fix=f"Lower learning_rate (now {self.settings.learning_rate}).",
+            )
+        if math.isfinite(norm):
             self.update()
         else:
-            self.rates.append(0.0)  # the scaled loss overflowed float16: no step, and a smaller scale for the next
+            self.rates.append(0.0)
         if self._scaler.is_enabled():
             self._scaler.update()
-        return {name: float(term.detach()) for name, term in losses.items()} | {"gradient_norm": norm}
+        return terms | {"gradient_norm": norm}
 
     def full_table(self, rows: Tensor | None = None, steps: int | None = None) -> Tensor:
         """Return the whole (V, width) table as it stands now, or stood with ``rows`` after ``steps``."""

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import reduce
 from torch import Tensor
+
+from babelclip.errors import SettingError
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -34,7 +37,8 @@ class Workers:
             device: where this process runs the tower.
             precision: a name of ``config.PRECISIONS``.
         """
-        self._state = PartialState(cpu=device.type == "cpu")
+        # The others wait while process 0 looks at all pictures; that may take hours the first time.
+        self._state = PartialState(cpu=device.type == "cpu", timeout=timedelta(days=1))
         self.rank: int = self._state.process_index
         self.count: int = self._state.num_processes
         self.precision = precision if _can(device, precision) else "float32"
@@ -51,7 +55,13 @@ class Workers:
         return torch.amp.GradScaler(self._device.type, enabled=self.precision == "float16")
 
     def part(self, size: int) -> slice:
-        """Return this process's share of a batch of ``size`` texts; shares differ by at most one text."""
+        """Return this process's share of a batch of ``size`` texts; shares differ by at most one text.
+
+        Raises:
+            SettingError: there are more processes than texts.
+        """
+        if size < self.count:
+            raise SettingError(f"{self.count} processes share a batch of {size} texts", fix="Use fewer processes.")
         return slice(size * self.rank // self.count, size * (self.rank + 1) // self.count)
 
     def gather(self, own: Tensor, size: int) -> Tensor:
@@ -77,7 +87,7 @@ class Workers:
         """Return the mean over the processes; the same bits in each."""
         if self.count == 1:
             return tensor
-        averaged: Tensor = reduce(tensor, "mean")
+        averaged: Tensor = reduce(tensor.to(self._device), "mean")
         return averaged
 
 
@@ -105,5 +115,5 @@ class _Gather(torch.autograd.Function):
 def _can(device: torch.device, precision: str) -> bool:
     """Whether a device computes in a precision."""
     if precision == "bfloat16" and device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return precision == "float32" or bool(torch.amp.is_autocast_available(device.type))

@@ -1,0 +1,128 @@
+"""Teach one language: grow the lexicon, tokenise once, train, keep the best or the last epoch, write the rows back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+
+from babelclip.config import TaskSettings, derive_seed
+from babelclip.data import Cache, Examples
+from babelclip.encoders import DualEncoder
+from babelclip.errors import DataError
+from babelclip.lexicon import Coverage, Growth, Lexicon, Tokens, measure_coverage
+from babelclip.methods import Stack, Task
+from babelclip.training.checkpoint import Checkpoints
+from babelclip.training.log import OnStep
+from babelclip.training.loop import Loop
+from babelclip.training.trainer import TaskTrainer
+
+
+@dataclass(frozen=True)
+class TaskReport:
+    """What happened in a task.
+
+    Attributes:
+        coverage: how the language's tokens fit its training texts.
+        new_tokens: rows that were appended.
+        overlapping_tokens: tokens of the language that existed before.
+        steps: optimiser steps.
+        left_out: texts of an epoch that fell into its last, incomplete batch.
+        loss: mean of the total loss over the last epoch.
+        epoch: the epoch whose rows were kept, counted from 1.
+        seconds: time of the training loop, of all its runs where it was interrupted.
+        texts: texts trained on, epochs included.
+        padding: share of the batches' places, 0 to 1, that were padding.
+        precision: what the tower ran in; differs from the setting where the device lacks it.
+    """
+
+    coverage: Coverage
+    new_tokens: int
+    overlapping_tokens: int
+    steps: int
+    left_out: int
+    loss: float
+    epoch: int
+    seconds: float
+    texts: int
+    padding: float
+    precision: str
+
+
+def train_task(
+    encoder: DualEncoder,
+    lexicon: Lexicon,
+    examples: Examples,
+    method: Stack,
+    settings: TaskSettings,
+    *,
+    cache: Cache | None = None,
+    validate: Callable[[Lexicon], float] | None = None,
+    on_step: OnStep | None = None,
+    checkpoints: Checkpoints | None = None,
+    identity: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[Lexicon, TaskReport]:
+    """Teach ``examples.language``: grow a copy of the lexicon, train the rows of its tokens, count their use.
+
+    Args:
+        encoder: the frozen base model.
+        lexicon: what is known so far; it is not changed.
+        examples: training texts with teacher vectors.
+        method: what is added against forgetting.
+        settings: the papers' recipe by default.
+        cache: keeps the tokens of the texts.
+        validate: scores the lexicon after each epoch, higher is better; the best epoch is kept (the papers' rule).
+            Without it the last epoch is kept.
+        on_step: told about every step.
+        checkpoints: the task goes on from the newest, and writes new ones; it ends with the same rows bit for bit as if
+            it had never been interrupted (float32 on a CPU).
+        identity: what else must be the same when the task goes on from a checkpoint, such as the validation data.
+
+    Returns:
+        The lexicon afterwards, and what happened.
+
+    Raises:
+        DataError: there are fewer than 2 texts.
+        ModelError: the loss is not finite any more.
+        SettingError: the language was learnt before, or the checkpoints are of another run.
+        FormatError: all checkpoints are damaged.
+    """
+    batch_size = min(settings.batch_size, len(examples.texts))
+    if batch_size < 2:
+        raise DataError(f"{batch_size} training texts in {examples.language!r}", fix="Give at least 2, better 1,000.")
+    lexicon = lexicon.copy()
+    growth = lexicon.grow(
+        examples.language, examples.texts, vocab_size=settings.vocab_size,
+        initialiser=settings.initialiser or method.initialiser or "normal",
+        generator=torch.Generator().manual_seed(derive_seed(settings.seed, "rows", examples.language)),
+    )  # fmt: skip
+    tokens = (cache or Cache(None)).tokens(lexicon.tokenizer(), examples.texts)
+    task = Task(examples.language, len(lexicon.snapshots) - 1, lexicon, tokens.used())
+    coverage = _cover(examples, tokens, lexicon, growth)
+    method.before_task(task)
+    per_epoch = len(tokens) // batch_size
+    trainer = TaskTrainer(encoder, task, method, settings, total_steps=per_epoch * settings.epochs)
+    loop = Loop(trainer, examples, tokens, batch_size, validate, on_step, checkpoints, identity)
+    loop.run()
+
+    course = loop.course
+    kept_rows, kept_steps = (loop.best_rows, course.best_steps) if course.best_epoch else (None, None)
+    lexicon.table = trainer.full_table(kept_rows, kept_steps)
+    method.after_task(task)
+    lexicon.count_use(task.used)
+    return lexicon, TaskReport(
+        coverage=coverage, new_tokens=growth.new_tokens, overlapping_tokens=growth.overlapping_tokens,
+        steps=len(trainer.rates), left_out=len(tokens) - per_epoch * batch_size,
+        loss=sum(course.losses) / len(course.losses), epoch=course.best_epoch or settings.epochs,
+        seconds=course.seconds, texts=len(trainer.rates) * batch_size, padding=1 - course.tokens / course.places,
+        precision=trainer.workers.precision,
+    )  # fmt: skip
+
+
+def _cover(examples: Examples, tokens: Tokens, lexicon: Lexicon, growth: Growth) -> Coverage:
+    """Coverage of the training texts."""
+    num_tokens = len(lexicon.vocabulary.tokens)
+    new_ids = range(num_tokens - growth.new_tokens, num_tokens)
+    return measure_coverage(examples.texts, tokens, max_length=lexicon.max_length, new_ids=new_ids)
