@@ -8,7 +8,6 @@ Against running the layers one by one, five things change and the vectors do not
 3. the last layer is computed at the end-of-text position only: nothing reads its other positions;
 4. matrix products see neither padding nor the same beginning of a text twice (``layout``);
 5. attention is causal and needs no mask, because nothing reads what stands behind the first end-of-text.
-
 """
 
 from __future__ import annotations

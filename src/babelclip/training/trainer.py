@@ -182,7 +182,7 @@ class TaskTrainer:
             with torch.no_grad():
                 parameter.copy_(state[name])
             start = f"{name}."
-            # The step count stays where the optimiser made it; the moments go to the parameter's device.
+            # The fused optimiser wants all of its state on the parameter's device, its step count too.
             self._optimiser.state[parameter] = {
                 key.removeprefix(start): value.to(parameter.device).clone()
                 for key, value in state.items()
