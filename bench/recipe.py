@@ -14,7 +14,7 @@ from pathlib import Path
 import babelclip
 from babelclip.benchmarks import openmoji
 from babelclip.config import PICTOCLIP, change_settings
-from babelclip.continual import Stage, run_stream
+from babelclip.continual import Gallery, Stage, run_stream
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -27,12 +27,13 @@ if __name__ == "__main__":
     student = babelclip.load()
     with tempfile.TemporaryDirectory() as folder:
         openmoji.write_folder(Path(folder), languages)
-        stages = [
-            Stage(*(student.examples(tag, Path(folder) / f"{tag}.{split}.tsv") for split in ("train", "val")))
+        read = {
+            tag: [student.examples(tag, Path(folder) / f"{tag}.{split}.tsv") for split in ("train", "val")]
             for tag in languages
-        ]
+        }
+        stages = [Stage(train, [Gallery("val", held_out)]) for train, held_out in read.values()]
         for method in arguments.methods.split(","):
-            run = run_stream(student, stages, method=method, settings=settings).run
+            run = run_stream(student, stages, method=method, settings=settings).runs[0]
             for metric in ("img_r1", "img_r10"):
                 shown = ", ".join(f"{key} {value:.1f}" for key, value in run.summary[metric].items())
                 print(f"{run.method} {metric}: {shown}; training {run.cost.train_s:.1f} s", flush=True)

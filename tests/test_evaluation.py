@@ -8,7 +8,17 @@ from hypothesis import strategies as st
 from torchmetrics.retrieval import RetrievalHitRate
 
 from babelclip.errors import FormatError, ModelError
-from babelclip.evaluation import METRICS, Base, Cost, Data, Results, Run, chance_scores, read_results
+from babelclip.evaluation import (
+    METRICS,
+    RANKS,
+    Base,
+    Cost,
+    Data,
+    Results,
+    Run,
+    chance_scores,
+    read_results,
+)
 from conftest import SHARED
 
 from babelclip.evaluation import retrieval_scores, summarise, write_results  # isort: skip
@@ -46,7 +56,7 @@ def test_counting_equals_sorting(num_images, texts_per_image, block, monkeypatch
         to_image, to_text = brute_force(texts, images, owner, k)
         assert scores[f"img_r{k}"] == pytest.approx(to_image, abs=1e-9)
         assert scores[f"txt_r{k}"] == pytest.approx(to_text, abs=1e-9)
-    assert scores["r_mean"] == pytest.approx(sum(scores[m] for m in METRICS[:-1]) / 6)
+    assert scores["r_mean"] == pytest.approx(sum(scores[m] for m in METRICS[:6]) / 6)
 
 
 def test_counting_equals_an_independent_library():
@@ -73,7 +83,8 @@ def test_vectors_that_are_not_finite_are_an_error_and_not_a_perfect_score():
 def test_a_collapsed_model_scores_chance_and_never_more():
     owner = torch.arange(40).repeat_interleave(torch.tensor([1, 2, 3, 4] * 10))
     texts, images = torch.ones(len(owner), 4), torch.ones(40, 4)
-    assert retrieval_scores(texts, images, owner) == pytest.approx(chance_scores(owner, 40))
+    scores = retrieval_scores(texts, images, owner)
+    assert {metric: scores[metric] for metric in METRICS} == pytest.approx(chance_scores(owner, 40))
 
 
 @given(st.integers(2, 12), st.integers(1, 3), st.integers(0, 10_000))
@@ -117,7 +128,7 @@ def test_transfer_metrics_on_a_hand_made_table():
     assert found["F"] == pytest.approx(((50 - 30) + (60 - 62)) / 2)
     assert found["Fen"] == 20
     assert found["own"] == 60
-    assert summarise([[40.0]]) == {"AA": 40, "F": 0, "Fen": 0, "own": 40}
+    assert summarise([[40.0]]) == {"AA": 40, "F": 0, "Fen": 0, "own": 40, "BWT": 0}
 
 
 def test_chance_is_exact():
@@ -130,13 +141,16 @@ def test_chance_is_exact():
 def make_results(**changes) -> Results:
     scores = {metric: [[50.0], [40.0, 60.0]] for metric in METRICS}
     run = {
-        "method": "cll", "seed": 0, "order": ["en", "de"], "needs_language": False, "settings": {"seed": 0},
-        "scores": scores, "chance": dict.fromkeys(METRICS, 1.0),
-        "summary": {metric: summarise(scores[metric]) for metric in METRICS},
-        "cost": Cost(train_s=1, eval_s=1, peak_mb=1, texts_per_s=1),
+        "method": "cll", "seed": 0, "order": ["en", "de"], "gallery": "test", "needs_language": False,
+        "settings": {"seed": 0}, "scores": scores, "ranks": {rank: [[2.0], [3.0, 4.0]] for rank in RANKS},
+        "before": {key: [10.0, 11.0] for key in METRICS}, "initial": {key: [10.0, 9.0] for key in METRICS},
+        "intervals": {key: [(39.0, 41.0), (59.0, 61.0)] for key in METRICS}, "chance": dict.fromkeys(METRICS, 1.0),
+        "summary": {metric: summarise(scores[metric]) | {"FWT": 2.0} for metric in METRICS},
+        "new_tokens": [5, 6], "bytes_per_token": 4,
+        "cost": Cost(train_s=1, eval_s=1, peak_mb=1, texts_per_s=1, scored_texts=9, encoded_texts=7),
     } | changes  # fmt: skip
     digest = "0" * 64
-    return Results(version="0", base=Base(name="b", fingerprint=digest),
+    return Results(version="0", code=digest, base=Base(name="b", fingerprint=digest),
                    data=Data(name="d", fingerprint=digest, counts={}), runs=[Run(**run)])  # fmt: skip
 
 
@@ -153,6 +167,10 @@ def test_results_come_back_and_equal_results_are_equal_bytes(tmp_path):
     [
         ({"order": ["en", "de", "fr"]}, "expected 1 to 3"),
         ({"summary": {m: {"AA": 1, "F": 1, "Fen": 1, "own": 1} for m in METRICS}}, "but the scores give"),
+        ({"initial": {key: [10.0, 10.0] for key in METRICS}}, "'FWT'.* is 2.0, but the scores give 1.0"),
+        ({"before": {key: [10.0] for key in METRICS}}, "has 1 entries, expected 2"),
+        ({"new_tokens": [5]}, "new_tokens has 1 entries"),
+        ({"ranks": {rank: [[2.0], [3.0, 0.5]] for rank in RANKS}}, "greater than or equal to 1"),
         ({"chance": {"img_r1": 1.0}}, "chance has the metrics"),
         ({"scores": {m: [[50.0], [40.0, 160.0]] for m in METRICS}}, "less than or equal to 100"),
     ],
@@ -171,8 +189,11 @@ def test_a_damaged_results_file_is_named(tmp_path):
     file.write_text(text.replace('"version"', '"versoin"'))
     with pytest.raises(FormatError, match=r"results\.json: not a results file: version: Field required"):
         read_results(file)
-    file.write_text(text.replace('"format": 1', '"format": 2'))
-    with pytest.raises(FormatError, match="results format 2, this babelclip reads 1"):
+    file.write_text(text.replace('"format": 2', '"format": 1'))
+    with pytest.raises(FormatError, match="results format 1, this babelclip reads 2"):
+        read_results(file)
+    file.write_text(text[:100])
+    with pytest.raises(FormatError, match=r"results\.json: not JSON"):
         read_results(file)
     doubled = json.loads(text)
     doubled["runs"] *= 2

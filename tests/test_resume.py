@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import babelclip
-from babelclip.continual import Stage, run_stream
+from babelclip.continual import Gallery, Stage, run_stream
 from babelclip.data.examples import base_lexicon
 from babelclip.errors import BabelclipError, FormatError, SettingError
 from babelclip.methods import Method, Stack, compose
@@ -196,20 +196,21 @@ STREAM = """
 import sys
 from pathlib import Path
 import babelclip
-from babelclip.continual import Stage, run_stream
+from babelclip.continual import Gallery, Stage, run_stream
 from babelclip.data import Cache
 from babelclip.training import Checkpoints, JsonlLog
 
 model, captions, out = map(Path, sys.argv[1:])
 student = babelclip.load(model, device="cpu", cache=Cache(out / "cache"))
-stages = [Stage(*[student.examples(tag, captions / f"{tag}.tsv")] * 2) for tag in ("de", "ru")]
+both = [student.examples(tag, captions / f"{tag}.tsv") for tag in ("de", "ru")]
+stages = [Stage(one, [Gallery("test", one)]) for one in both]
 settings = babelclip.TaskSettings(vocab_size=400, batch_size=8, epochs=12, learning_rate=1e-3)
 stream = run_stream(
     student, stages, method="cll+teir", settings=settings, on_step=JsonlLog(out / "log.jsonl"),
     checkpoints=Checkpoints(out / "checkpoints", every=0),
 )
 stream.student.save(out / "model")
-(out / "run.json").write_text(stream.run.model_dump_json(exclude={"cost"}))
+(out / "run.json").write_text(stream.runs[0].model_dump_json(exclude={"cost"}))
 """
 
 
@@ -248,7 +249,7 @@ def test_sigkill_at_random_steps_changes_no_bit_of_weights_and_results(tiny_fold
 
 
 def test_a_finished_stream_is_returned_from_its_checkpoints(tiny, examples, quick, tmp_path):
-    stages = [Stage(examples[tag], examples[tag]) for tag in ("de", "ru")]
+    stages = [Stage(examples[tag], [Gallery("test", examples[tag])]) for tag in ("de", "ru")]
     checkpoints = Checkpoints(tmp_path)
     student = babelclip.Student(tiny)
     first = run_stream(student, stages, method="teir", settings=quick, checkpoints=checkpoints)
@@ -256,7 +257,7 @@ def test_a_finished_stream_is_returned_from_its_checkpoints(tiny, examples, quic
         student, stages, method="teir", settings=quick, checkpoints=checkpoints,
         on_step=lambda _: pytest.fail("trained again"),
     )  # fmt: skip
-    assert again.run.model_dump(exclude={"cost"}) == first.run.model_dump(exclude={"cost"})
+    assert again.runs[0].model_dump(exclude={"cost"}) == first.runs[0].model_dump(exclude={"cost"})
     assert again.reports == first.reports
     assert torch.equal(again.student.lexicon.table, first.student.lexicon.table)
     assert student.languages == []

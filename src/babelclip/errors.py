@@ -18,7 +18,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 
@@ -37,6 +37,17 @@ class BabelclipError(Exception):
         place = "" if file is None else f"{file}: " if line is None else f"{file}:{line}: "
         super().__init__(f"{place}{what}. {fix}")
         self.what, self.fix, self.file, self.line = what, fix, file, line
+
+    def __reduce__(self) -> tuple[Callable[..., BabelclipError], tuple[object, ...]]:
+        """Let an error of a worker process reach the process that started it."""
+        return _remake, (type(self), self.args, self.__dict__)
+
+
+def _remake(kind: type[BabelclipError], args: tuple[object, ...], state: dict[str, object]) -> BabelclipError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class UnknownNameError(BabelclipError):

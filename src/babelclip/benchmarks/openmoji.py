@@ -6,8 +6,9 @@ Unicode's CLDR short names). Nothing of either is shipped with babelclip: ``pip 
 **Splits.** Names are compositional (profession x gender x skin tone, animal x face, flag: country), so unseen
 combinations of seen words can be tested. Concepts are visited in the order of the SHA-256 of their id; one is held out
 if each word of its English name still occurs in at least ``WORD_SUPPORT`` names that are not held out, until
-``NUM_TEST`` test and then ``NUM_VAL`` validation concepts are found. Concepts that share a drawing or an English name
-with an earlier one are dropped first (their number is reported), so no test picture or test name is ever trained on.
+``NUM_TEST`` test and then ``NUM_VAL`` validation concepts are found. Concepts that share a picture, as it is written,
+or an English name with an earlier one are dropped first (their number is reported), so no test picture or test name is
+ever trained on.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def load_concepts() -> tuple[tuple[Concept, ...], int]:
     names: set[str] = set()
     kept: list[tuple[str, dict[str, str], Path]] = []
     for concept_id, by_language, drawing in candidates:
-        picture = hashlib.sha256(render(drawing, 64)).digest()
+        picture = hashlib.sha256(render(drawing, PIXELS)).digest()
         if picture in drawings or by_language["en"] in names:
             continue
         drawings.add(picture)

@@ -13,8 +13,8 @@ from babelclip import __version__
 from babelclip.benchmarks import openmoji
 from babelclip.cli.console import console, note, program, progress_bars, quieten, tell_all
 from babelclip.config import PICTOCLIP, change_settings
-from babelclip.continual import Stage, Stream, Student, load, run_stream
-from babelclip.data import Cache, Corpus, read_captions
+from babelclip.continual import Gallery, Stage, Stream, Student, code_fingerprint, load, run_stream
+from babelclip.data import Cache, Corpus, Examples, read_captions
 from babelclip.encoders import DEFAULT_MODEL
 from babelclip.errors import SettingError
 from babelclip.evaluation import Base, Data, Results, chance_scores, write_results
@@ -22,13 +22,18 @@ from babelclip.files import remove_temporaries
 from babelclip.languages import normalise_tag
 from babelclip.methods import compose
 from babelclip.report.examples import find_all_examples
-from babelclip.report.page import write_page
-from babelclip.report.terminal import language_table, summary_table
+from babelclip.report.page import Searches, write_page
+from babelclip.report.sheets import summary_sheet
+from babelclip.report.terminal import language_table, show
 from babelclip.training import Checkpoints, JsonlLog
 from babelclip.training.allocator import keep_freed_memory
 
 ORDER = ("en", "de", "fa", "fr", "zh", "ru", "es", "ar")  # the papers' "order222", as far as OpenMoji is named in it
 METRIC = "img_r10"
+CREDIT = (
+    "Drawings: OpenMoji, the open-source emoji and icon project, CC BY-SA 4.0. "
+    "Names: Unicode CLDR, by the package emoji."
+)
 
 
 def run_demo(
@@ -67,7 +72,7 @@ def run_demo(
         corpora = [_read(out / "data", language) for language in order]
         stages = [
             Stage(student.teacher.prepare(train, bars.bar("looking at pictures")),
-                  student.teacher.prepare(test, bars.bar("looking at test pictures")))
+                  [Gallery("test", student.teacher.prepare(test, bars.bar("looking at test pictures")))])
             for train, test in corpora
         ]  # fmt: skip
         console.print(_describe(student, stages))
@@ -83,9 +88,10 @@ def run_demo(
                         on_step=tell_all(log, bars.steps(f"{name}, seed {seed}: learning")),
                     )  # fmt: skip
                 streams.setdefault(name, stream)
-                runs.append(stream.run)
+                runs += stream.runs
     results = Results(
         version=__version__,
+        code=code_fingerprint(),
         base=Base(name=student.encoder.name, fingerprint=student.encoder.fingerprint),
         data=_describe_data(corpora, stages),
         runs=runs,
@@ -94,13 +100,11 @@ def run_demo(
     best = names[-1]
     streams[best].student.save(out / "model")
     commands = _next_commands(out, order)
-    write_page(
-        results, out / "index.html", queries_method=best, commands=commands,
-        queries=find_all_examples(streams[best].student, [stage.test for stage in stages]),
-    )  # fmt: skip
+    queries = find_all_examples(streams[best].student, [_test_of(stage) for stage in stages])
+    write_page(results, out / "index.html", metric=METRIC, searches=Searches(queries, best, CREDIT), commands=commands)
     checkpoints.clear()
-    console.print(language_table(results, METRIC))
-    console.print(summary_table(results))
+    console.print(language_table(runs, METRIC))
+    console.print(show(summary_sheet(runs, ("img_r1", METRIC, "txt_r10"))))
     console.print(f"\nDone in {time.perf_counter() - started:.0f} s. Open {out / 'index.html'} to see the searches.")
     console.print("Next:")
     for command in commands:
@@ -113,18 +117,23 @@ def _read(folder: Path, language: str) -> tuple[Corpus, Corpus]:
     return train, test
 
 
+def _test_of(stage: Stage) -> Examples:
+    return stage.galleries[0].examples
+
+
 def _describe(student: Student, stages: Sequence[Stage]) -> str:
     """What is about to happen, with the English score of the untouched base model where English is in the stream."""
-    first = stages[0]
+    first, test = stages[0].train, _test_of(stages[0])
     lines = [
         f"Base model {student.encoder.name}: English only, {student.encoder.dim}-d vectors, fingerprint "
         f"{student.encoder.fingerprint[:12]}",
-        f"{len(first.train.texts):,} training and {len(first.test.texts):,} test names a language; "
-        f"gallery of {len(first.test.files)} pictures never trained on",
+        f"{len(first.texts):,} training and {len(test.texts):,} test names a language; "
+        f"gallery of {len(test.files)} pictures never trained on",
     ]
     for stage in stages:
         if stage.language == "en":
-            score, chance = student.evaluate(stage.test), chance_scores(stage.test.owner, len(stage.test.files))
+            test = _test_of(stage)
+            score, chance = student.evaluate(test), chance_scores(test.owner, len(test.files))
             shown = (f"{metric} {score[metric]:.1f} % (chance {chance[metric]:.1f})" for metric in ("img_r1", METRIC))
             lines.append(f"English before any learning: {', '.join(shown)}")
     return "\n".join(lines)
@@ -137,8 +146,8 @@ def _describe_data(corpora: Sequence[tuple[Corpus, Corpus]], stages: Sequence[St
     counts = {
         "languages": len(stages),
         "train_texts_per_language": len(stages[0].train.texts),
-        "test_texts_per_language": len(stages[0].test.texts),
-        "test_pictures": len(stages[0].test.files),
+        "test_texts_per_language": len(_test_of(stages[0]).texts),
+        "test_pictures": len(_test_of(stages[0]).files),
         "dropped_duplicate_concepts": dropped,
     }
     return Data(name="openmoji", fingerprint=digest, counts=counts)

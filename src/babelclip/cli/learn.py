@@ -11,7 +11,7 @@ from shlex import quote
 from babelclip.cli.console import console, note, program, progress_bars, quieten, tell_all
 from babelclip.config import TaskSettings, change_settings, recipe_for
 from babelclip.continual import load
-from babelclip.data import Cache, Corpus, Examples, read_captions
+from babelclip.data import Cache, Corpus, Examples, read_captions, read_image_vectors
 from babelclip.errors import SettingError
 from babelclip.evaluation import METRICS, chance_scores
 from babelclip.files import remove_temporaries
@@ -32,18 +32,22 @@ class Columns:
     english: str
     text: str | None
     images: Path | None
+    vectors: Path | None = None
 
     def read(self, file: Path, language: str) -> Corpus:
         """Read a caption file with these columns."""
+        if self.vectors is not None and self.images is not None:
+            raise SettingError("--images and --image-vectors are both given", fix="Give one of them.")
         return read_captions(
             file, language, image_column=self.image, english_column=self.english, text_column=self.text,
-            images=self.images,
+            images=self.images if self.vectors is None else read_image_vectors(self.vectors),
         )  # fmt: skip
 
     def options(self) -> str:
         """The options that say the same on a command line; empty where all is as usual."""
-        usual = {"--image-column": "image", "--english-column": "en", "--text-column": None, "--images": None}
-        given = (self.image, self.english, self.text, self.images)
+        usual = {"--image-column": "image", "--english-column": "en", "--text-column": None, "--images": None,
+                 "--image-vectors": None}  # fmt: skip
+        given = (self.image, self.english, self.text, self.images, self.vectors)
         return "".join(
             f" {option} {quote(str(value))}"
             for (option, default), value in zip(usual.items(), given, strict=True)

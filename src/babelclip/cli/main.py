@@ -17,6 +17,16 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
 )  # fmt: skip
 
+data_app = typer.Typer(
+    help="Named data sets: list, describe and check them.", no_args_is_help=True, rich_markup_mode=None
+)
+bench_app = typer.Typer(
+    help="Benchmark runs: methods, orders and seeds over a stream of languages, and their reports.",
+    no_args_is_help=True, rich_markup_mode=None,
+)  # fmt: skip
+app.add_typer(data_app, name="data")
+app.add_typer(bench_app, name="bench")
+
 Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Change a setting (docs/methods.md); repeatable."),
@@ -28,6 +38,10 @@ Model = Annotated[str, typer.Option(help="pictoclip, a CLIPModel folder, a hub i
 Images = Annotated[Path | None, typer.Option(help="Folder that picture paths start at; else that of the captions.")]
 ImageColumn = Annotated[str, typer.Option(help="Column with the picture's path.")]
 EnglishColumn = Annotated[str, typer.Option(help="Column with the English text.")]
+ImageVectors = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Vectors of the pictures instead: .npy, ids in FILE.ids.txt or image_ids.txt."),
+]
 CacheFolder = Annotated[
     str | None,
     typer.Option("--cache", metavar="FOLDER", help="Keeps vectors and tokens between runs; else $BABELCLIP_CACHE, else "
@@ -82,6 +96,7 @@ def learn(
     test: Annotated[Path | None, typer.Option(help="Held-out captions to measure before and after.")] = None,
     validation: Annotated[Path | None, typer.Option(help="Captions to choose the best epoch with.")] = None,
     images: Images = None,
+    image_vectors: ImageVectors = None,
     image_column: ImageColumn = "image",
     english_column: EnglishColumn = "en",
     text_column: TextColumn = None,
@@ -106,7 +121,7 @@ def learn(
              "seed": seed}  # fmt: skip
     run_learn(
         language, data, out, base=base, method=method, test=test, validation=validation,
-        columns=Columns(image_column, english_column, text_column, images),
+        columns=Columns(image_column, english_column, text_column, images, image_vectors),
         runtime=Runtime(device, user_cache(cache, dtype=cache_dtype), tensorboard),
         changes=[*(f"{name}={value}" for name, value in given.items() if value is not None), *(changes or [])],
     )  # fmt: skip
@@ -119,6 +134,7 @@ def evaluate(
     model: Model = "pictoclip",
     base: Annotated[str | None, typer.Option(help="Where the base model of a learnt folder lies now.")] = None,
     images: Images = None,
+    image_vectors: ImageVectors = None,
     image_column: ImageColumn = "image",
     english_column: EnglishColumn = "en",
     text_column: TextColumn = None,
@@ -132,9 +148,92 @@ def evaluate(
     from babelclip.cli.learn import Columns, Runtime
     from babelclip.data import user_cache
 
-    columns = Columns(image_column, english_column, text_column, images)
+    columns = Columns(image_column, english_column, text_column, images, image_vectors)
     runtime = Runtime(device, user_cache(cache, dtype=cache_dtype))
     run_evaluate(language, data, model=model, base=base, columns=columns, as_json=json, runtime=runtime)
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """List the named data sets."""
+    from babelclip.cli.data import run_list
+
+    run_list()
+
+
+@data_app.command("show")
+def data_show(name: Annotated[str, typer.Argument(help="Name of a data set.")]) -> None:
+    """Tell everything about a data set: licence, citation, how to get it, which files are expected."""
+    from babelclip.cli.data import run_show
+
+    run_show(name)
+
+
+@data_app.command("check")
+def data_check(
+    name: Annotated[str, typer.Argument(help="Name of a data set.")],
+    folder: Annotated[Path, typer.Argument(help="Its folder.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of its pictures, if they lie elsewhere.")] = None,
+    image_vectors: ImageVectors = None,
+) -> None:
+    """Read everything: say what is missing or malformed, and count pictures and captions of each language."""
+    from babelclip.cli.data import run_check
+
+    run_check(name, folder, images=images, image_vectors=image_vectors)
+
+
+@bench_app.command("run")
+def bench_run(
+    out: Annotated[Path, typer.Option(help="Folder for results; an interrupted run goes on in it.")],
+    config: Annotated[
+        Path | None, typer.Option(help="A plan (docs/benchmark.md); options below replace parts.")
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="Base model: pictoclip, a CLIPModel folder, or a hub id.")] = None,
+    train: Annotated[str | None, typer.Option(metavar="NAME[:SPLIT]", help="Data set to learn from.")] = None,
+    test: Annotated[
+        list[str] | None, typer.Option(metavar="NAME[:SPLIT]", help="Data set to measure on; repeatable.")
+    ] = None,
+    languages: Annotated[str | None, typer.Option(help="Tags, separated by commas; by default all there are.")] = None,
+    orders: Annotated[str | None, typer.Option(help="as-given, order222, seed7; separated by commas.")] = None,
+    methods: Annotated[str | None, typer.Option(help="Such as cll,cll+teir.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Such as 0,1,2.")] = None,
+    changes: Changes = None,
+    data_root: Annotated[Path, typer.Option(help="A data set lies in its folder NAME in here.")] = Path("data"),
+    folder: Annotated[list[str] | None, typer.Option(metavar="NAME=DIR", help="Or where it lies; repeatable.")] = None,
+    images: Annotated[list[str] | None, typer.Option(metavar="NAME=DIR", help="Where its pictures lie.")] = None,
+    image_vectors: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=FILE", help="Vectors of its pictures, .npy with ids.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Streams side by side, with an equal share of the cores.")] = 1,
+    full_evaluation: Annotated[bool, typer.Option(help="Encode all test texts after every task.")] = False,
+    device: Device = None,
+    cache: CacheFolder = None,
+) -> None:
+    """Run methods x orders x seeds over a stream of languages; interrupted, the same command goes on."""
+    from babelclip.cli.bench import Options, run_run
+
+    run_run(
+        out, config,
+        Options(base, train, test, languages, orders, methods, seeds, changes or [], full_evaluation),
+        data_root=data_root, folders=folder or [], images=images or [], image_vectors=image_vectors or [],
+        jobs=jobs, device=device, cache=cache,
+    )  # fmt: skip
+
+
+@bench_app.command("report")
+def bench_report(
+    results: Annotated[Path, typer.Argument(help="Folder of a run, or its results.json.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the report; by default report/ beside the results.")
+    ] = None,
+    metric: Annotated[str, typer.Option(help="Metric of figures and language tables.")] = "img_r10",
+    compare: Annotated[Path | None, typer.Option(help="Another run to compare with.")] = None,
+    published: Annotated[bool, typer.Option(help="Put the papers' figures beside.")] = False,
+) -> None:
+    """Write tables (terminal, Markdown, CSV), figures, one page, and JSON for the field's benchmark tool."""
+    from babelclip.cli.bench import run_report
+
+    run_report(results, out, metric=metric, compare=compare, published=published)
 
 
 def main() -> None:

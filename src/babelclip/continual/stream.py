@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from babelclip import __version__
-from babelclip.config import TaskSettings
+from babelclip.config import TaskSettings, derive_seed
 from babelclip.continual.cost import peak_memory_mb
+from babelclip.continual.identity import identify
+from babelclip.continual.measure import Evaluator, Gallery, Scores
 from babelclip.continual.student import Student
 from babelclip.data import Examples
 from babelclip.data.examples import base_lexicon
 from babelclip.errors import SettingError
-from babelclip.evaluation import METRICS, Cost, Run, chance_scores, summarise
+from babelclip.evaluation import METRICS, RANKS, Cost, Run, chance_scores, summarise_run
 from babelclip.lexicon.store import load_lexicon, pack_lexicon
 from babelclip.methods import Stack, compose
 from babelclip.training import Checkpoints, OnStep, TaskReport, Workers
@@ -25,10 +24,17 @@ from babelclip.training import Checkpoints, OnStep, TaskReport, Workers
 
 @dataclass(frozen=True)
 class Stage:
-    """One task of a stream: a language's training and test examples."""
+    """One task of a stream.
+
+    Attributes:
+        train: a language's training texts.
+        galleries: what the language is measured on; every stage has galleries of the same names in the same order.
+        validation: texts to choose the best epoch with (the papers' rule); None keeps the last epoch.
+    """
 
     train: Examples
-    test: Examples
+    galleries: Sequence[Gallery]
+    validation: Examples | None = None
 
     @property
     def language(self) -> str:
@@ -38,21 +44,31 @@ class Stage:
 
 @dataclass(frozen=True)
 class Stream:
-    """A finished stream: its scores, what happened in each task, and the model at the end."""
+    """A finished stream: its scores on each gallery, what happened in each task, and the model at the end."""
 
-    run: Run
+    runs: list[Run]
     reports: list[TaskReport]
     student: Student
+
+
+Measured = dict[str, Scores]
+"""All metrics of one language by gallery."""
 
 
 @dataclass
 class _Done:
     """What is known after some tasks; goes into checkpoints."""
 
-    reports: list[TaskReport]
-    scores: list[list[dict[str, float]]]
-    """scores[i][j]: all metrics of language j after task i."""
-    eval_seconds: float
+    initial: list[Measured]
+    """Scores on every language of the stream before its first task."""
+    before: list[Measured] = field(default_factory=list)
+    """before[j]: scores on language j directly before task j."""
+    scores: list[list[Measured]] = field(default_factory=list)
+    """scores[i][j]: scores on language j after task i."""
+    reports: list[TaskReport] = field(default_factory=list)
+    texts: int = 0
+    encoded: int = 0
+    eval_seconds: float = 0.0
 
 
 def run_stream(
@@ -61,6 +77,7 @@ def run_stream(
     *,
     method: str,
     settings: TaskSettings,
+    incremental: bool = True,
     on_step: OnStep | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> Stream:
@@ -71,69 +88,103 @@ def run_stream(
         stages: one a language.
         method: names joined by ``+``; its memory, if it has one, lives as long as the stream.
         settings: the same for every task.
+        incremental: encode only test texts that a task can have changed; False encodes all, with the same scores.
         on_step: told about every step of every task.
         checkpoints: the stream goes on from the newest; it is saved after every task and, within a task, every
             ``checkpoints.every`` seconds. The caller clears them when it has kept the result.
 
     Raises:
-        SettingError: a language stands twice, or there is none; or the checkpoints are of another run.
+        SettingError: a language stands twice, or there is none; galleries differ between stages; or the checkpoints are
+            of another run.
         BabelclipError: a task fails.
     """
     order = [stage.language for stage in stages]
     if not order or len(set(order)) < len(order):
         raise SettingError(f"the stream is {order}", fix="Name at least one language, each once.")
+    names = [[gallery.name for gallery in stage.galleries] for stage in stages]
+    if not names[0] or any(each != names[0] or len(set(each)) < len(each) for each in names):
+        raise SettingError(f"the galleries of the stages are {names}", fix="Give all stages the same, at least one.")
     stack = compose(method)
     student = Student(student.encoder, student.lexicon, student.teacher)
-    identity = _identify(student, stages, stack, settings)
-    done = _restore(checkpoints, identity, student, stack)
+    evaluator = Evaluator(student.encoder, incremental)
+    examples = [part for stage in stages for part in examples_of(stage)]
+    identity = identify(student, order, stack.name, settings, examples)
+    done = _restore(checkpoints, identity, student, stack, evaluator)
+    if done is None:
+        done = _Done([_measure(evaluator, student, stage) for stage in stages])
     for i in range(len(done.reports), len(stages)):
         inside = None if checkpoints is None else checkpoints.inside(f"task-{i:02}")
+        stage = stages[i]
+        before = _measure(evaluator, student, stage)
         report = student.learn(
-            order[i], stages[i].train, method=stack, settings=settings, on_step=on_step, checkpoints=inside
-        )
-        started = time.perf_counter()
-        done.scores.append([student.evaluate(earlier.test) for earlier in stages[: i + 1]])
-        done.eval_seconds += time.perf_counter() - started
+            order[i], stage.train, method=stack, settings=settings, validation=stage.validation, on_step=on_step,
+            checkpoints=inside,
+        )  # fmt: skip
+        done.before.append(before)
+        done.scores.append([_measure(evaluator, student, earlier) for earlier in stages[: i + 1]])
         done.reports.append(report)
+        done.texts, done.encoded, done.eval_seconds = evaluator.texts, evaluator.encoded, evaluator.seconds
         if checkpoints is not None and inside is not None and Workers(student.encoder.device).rank == 0:
             _save(checkpoints, identity, student, stack, done)
             inside.clear()
-    return Stream(_make_run(student, stages, stack, settings, done), done.reports, student)
+    runs = [
+        _make_run(student, stages, number, stack=stack, settings=settings, done=done, evaluator=evaluator)
+        for number in range(len(names[0]))
+    ]
+    return Stream(runs, done.reports, student)
 
 
-def _make_run(student: Student, stages: Sequence[Stage], stack: Stack, settings: TaskSettings, done: _Done) -> Run:
-    """Put the results together."""
-    scores = {metric: [[row[metric] for row in rows] for rows in done.scores] for metric in METRICS}
+def examples_of(stage: Stage) -> list[Examples]:
+    """All texts of a stage."""
+    validation = [] if stage.validation is None else [stage.validation]
+    return [stage.train, *validation, *(gallery.examples for gallery in stage.galleries)]
+
+
+def _measure(evaluator: Evaluator, student: Student, stage: Stage) -> Measured:
+    return {gallery.name: evaluator.score(student.lexicon, gallery) for gallery in stage.galleries}
+
+
+def _make_run(
+    student: Student, stages: Sequence[Stage], number: int, *,
+    stack: Stack, settings: TaskSettings, done: _Done, evaluator: Evaluator,
+) -> Run:  # fmt: skip
+    """Put the results on gallery ``number`` of each stage together."""
+    galleries = [stage.galleries[number] for stage in stages]
+    name = galleries[0].name
+    matrices = {metric: [[one[name][metric] for one in row] for row in done.scores] for metric in (*METRICS, *RANKS)}
+    before = {metric: [one[name][metric] for one in done.before] for metric in METRICS}
+    initial = {metric: [one[name][metric] for one in done.initial] for metric in METRICS}
+    chance = [chance_scores(each.examples.owner, len(each.examples.files), folds=each.folds) for each in galleries]
+    intervals = [
+        evaluator.intervals(student.lexicon, each, seed=derive_seed("bootstrap", each.examples.language))
+        for each in galleries
+    ]
     train_seconds = sum(report.seconds for report in done.reports)
-    chance = [chance_scores(stage.test.owner, len(stage.test.files)) for stage in stages]
     return Run(
         method=stack.name,
         seed=settings.seed,
         order=[stage.language for stage in stages],
+        gallery=name,
         needs_language=stack.needs_language,
         settings=settings.as_dict(),
-        scores=scores,
+        scores={metric: matrices[metric] for metric in METRICS},
+        ranks={metric: matrices[metric] for metric in RANKS},
+        before=before,
+        initial=initial,
+        intervals={metric: [each[metric] for each in intervals] for metric in METRICS},
         chance={metric: sum(one[metric] for one in chance) / len(chance) for metric in METRICS},
-        summary={metric: summarise(scores[metric]) for metric in METRICS},
+        summary={metric: summarise_run(matrices[metric], before[metric], initial[metric]) for metric in METRICS},
+        new_tokens=[report.new_tokens for report in done.reports],
+        bytes_per_token=student.lexicon.table.shape[1] * student.lexicon.table.element_size(),
         cost=Cost(
             train_s=train_seconds,
-            eval_s=done.eval_seconds,
+            eval_s=evaluator.seconds,
             peak_mb=peak_memory_mb(student.encoder.device),
             texts_per_s=sum(report.texts for report in done.reports) / max(train_seconds, 1e-9),
+            scored_texts=done.texts,
+            encoded_texts=done.encoded,
         ),
     )
-
-
-def _identify(student: Student, stages: Sequence[Stage], stack: Stack, settings: TaskSettings) -> dict[str, Any]:
-    """What must be the same when the stream is resumed."""
-    parts = [part.fingerprint() for stage in stages for part in (stage.train, stage.test)]
-    rows = hashlib.sha256(student.lexicon.table.numpy().tobytes())
-    return {
-        "babelclip": __version__, "base model": student.encoder.fingerprint[:12], "known": student.languages,
-        "order": [stage.language for stage in stages], "method": stack.name,
-        "data": hashlib.sha256(repr(parts).encode()).hexdigest()[:12], "rows": rows.hexdigest()[:12],
-        **settings.as_dict(),
-    }  # fmt: skip
 
 
 def _save(checkpoints: Checkpoints, identity: dict[str, Any], student: Student, stack: Stack, done: _Done) -> None:
@@ -145,12 +196,16 @@ def _save(checkpoints: Checkpoints, identity: dict[str, Any], student: Student, 
     checkpoints.save(identity, asdict(done), stack.state_dict(), lexicon)
 
 
-def _restore(checkpoints: Checkpoints | None, identity: dict[str, Any], student: Student, stack: Stack) -> _Done:
-    """Put the student and the methods where the newest good checkpoint stands."""
+def _restore(
+    checkpoints: Checkpoints | None, identity: dict[str, Any], student: Student, stack: Stack, evaluator: Evaluator
+) -> _Done | None:
+    """Put student, methods and evaluator where the newest good checkpoint stands; None where there is none."""
     found = None if checkpoints is None else checkpoints.latest(identity)
     if found is None:
-        return _Done([], [], 0.0)
+        return None
     base = base_lexicon(student.encoder)
     student.lexicon = load_lexicon(found.folder, base, fingerprint=student.encoder.fingerprint)
     stack.load_state_dict(found.tensors)
-    return TypeAdapter(_Done).validate_python(found.state)
+    done = TypeAdapter(_Done).validate_python(found.state)
+    evaluator.texts, evaluator.encoded, evaluator.seconds = done.texts, done.encoded, done.eval_seconds
+    return done

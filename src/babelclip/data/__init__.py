@@ -1,8 +1,13 @@
 """Captions in, checked; teacher vectors beside them; what is computed once is kept."""
 
 from babelclip.data.cache import Cache, user_cache
-from babelclip.data.captions import Caption, Corpus, read_captions
+from babelclip.data.captions import read_captions
 from babelclip.data.examples import Examples, Teacher
 from babelclip.data.features import Features
+from babelclip.data.gather import Caption, Corpus, Gatherer, Images
+from babelclip.data.vectors import ImageVectors, read_image_vectors
 
-__all__ = ["Cache", "Caption", "Corpus", "Examples", "Features", "Teacher", "read_captions", "user_cache"]
+__all__ = [
+    "Cache", "Caption", "Corpus", "Examples", "Features", "Gatherer", "ImageVectors", "Images", "Teacher",
+    "read_captions", "read_image_vectors", "user_cache",
+]  # fmt: skip

@@ -2,47 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import unicodedata
-from dataclasses import dataclass
 from pathlib import Path
 
+from babelclip.data.gather import Corpus, Gatherer, Images
 from babelclip.data.tables import read_rows
-from babelclip.errors import DataError, UnknownNameError
+from babelclip.errors import UnknownNameError
 from babelclip.languages import normalise_tag
-
-
-@dataclass(frozen=True)
-class Caption:
-    """One row: a picture file, its English text, its text in the language, and the line it stands on."""
-
-    image: Path
-    english: str
-    text: str
-    line: int
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """The captions of one file in one language.
-
-    Attributes:
-        language: its normalised tag.
-        captions: in the order of the file.
-        source: the file.
-    """
-
-    language: str
-    captions: tuple[Caption, ...]
-    source: Path
-
-    @property
-    def fingerprint(self) -> str:
-        """Sha256 over language, picture names and texts; equal for equal content, wherever the file lies."""
-        digest = hashlib.sha256(self.language.encode())
-        for caption in self.captions:
-            digest.update("\0".join(("", caption.image.name, caption.english, caption.text)).encode())
-        return digest.hexdigest()
 
 
 def read_captions(
@@ -52,7 +17,7 @@ def read_captions(
     image_column: str = "image",
     english_column: str = "en",
     text_column: str | None = None,
-    images: Path | None = None,
+    images: Images | None = None,
 ) -> Corpus:
     """Read a caption file: ``.tsv`` or ``.csv`` with a header, or ``.jsonl``; each also with ``.gz`` behind.
 
@@ -61,10 +26,10 @@ def read_captions(
     Args:
         file: the file.
         language: tag of the language to read.
-        image_column: column with the picture's path.
+        image_column: column with the picture's path, or with the id of its vector.
         english_column: column with the English text.
         text_column: column with the text in ``language``; by default the one named as the tag.
-        images: folder that picture paths are relative to; by default the folder of the file.
+        images: folder that picture paths are relative to, by default that of the file; or vectors computed before.
 
     Raises:
         DataError: the file or rows of it cannot be used; names file and line, and says how many rows have problems.
@@ -76,27 +41,7 @@ def read_captions(
     for column in columns:
         if column not in header:
             raise UnknownNameError("column", column, header, file=file, line=1)
-    folder = file.parent if images is None else images
-    captions: list[Caption] = []
-    problems: list[tuple[int, str, str]] = []
+    gathered = Gatherer(tag, file, file.parent if images is None else images)
     for line, row in rows:
-        image_path, english, text = (" ".join(unicodedata.normalize("NFC", row[c]).split()) for c in columns)
-        image = folder / row[image_column].strip()
-        empty = [c for c, value in zip(columns, (image_path, english, text), strict=True) if not value]
-        if empty:
-            problems.append((line, f"the column {empty[0]!r} is empty", "Fill it in, or remove the row."))
-        elif not image.is_file():
-            where = f"(relative paths start at {folder})"
-            problems.append((line, f"there is no picture {image_path!r} {where}", "Correct the path or the folder."))
-        else:
-            captions.append(Caption(image, english, text, line))
-    if problems:
-        line, what, fix = problems[0]
-        others = ", ".join(str(number) for number, _, _ in problems[1:6])
-        more = f" ({len(problems)} rows have problems, next lines {others})" if others else ""
-        raise DataError(what + more, file=file, line=line, fix=fix)
-    if not captions:
-        raise DataError(
-            "the file has a header but no rows", file=file, fix=f"Add rows with the columns {', '.join(columns)}."
-        )
-    return Corpus(tag, tuple(captions), file)
+        gathered.add(row[columns[0]], row[columns[1]], row[columns[2]], line=line, columns=columns)
+    return gathered.corpus(empty=f"The file has a header but no rows: add rows with the columns {', '.join(columns)}.")

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from babelclip.data.cache import Cache
-from babelclip.data.captions import Corpus
 from babelclip.data.features import Features, Key, content_key
+from babelclip.data.gather import Corpus
+from babelclip.data.vectors import ImageVectors
 from babelclip.encoders import DualEncoder, encode_tokens
 from babelclip.encoders.base import Progress
-from babelclip.errors import DataError
+from babelclip.errors import DataError, ModelError
 from babelclip.lexicon import Lexicon
 
 CHUNK = 4096  # pictures or texts that are encoded before they are stored
@@ -29,7 +30,7 @@ class Examples:
         language: its tag.
         texts: M texts in the language.
         english: M English texts.
-        files: N different pictures.
+        files: N different pictures, or the ids of their vectors.
         owner: (M,) index of each text's picture.
         images: (N, dim) the base model's picture vectors, not normalised; ``images[:]`` is all of them.
         teachers: (M, dim) the base model's English text vectors, not normalised.
@@ -111,6 +112,7 @@ class Teacher:
 
         Raises:
             DataError: a picture is damaged.
+            ModelError: the corpus brings vectors, and they are not as wide as the base model's.
         """
         captions = corpus.captions
         files = list(dict.fromkeys(caption.image for caption in captions))
@@ -122,9 +124,21 @@ class Teacher:
             english=english,
             files=files,
             owner=torch.tensor([place[caption.image] for caption in captions]),
-            images=self.encode_images(files, progress),
+            images=self.encode_images(files, progress)
+            if corpus.vectors is None
+            else self._given(corpus.vectors, files),
             teachers=self.encode_english(english),
         )
+
+    def _given(self, vectors: ImageVectors, ids: Sequence[Path]) -> Features:
+        """Picture vectors that came with the data."""
+        if vectors.dim != self.encoder.dim:
+            raise ModelError(
+                f"the vectors of {vectors.file} have {vectors.dim} dimensions, those of {self.encoder.name} "
+                f"{self.encoder.dim}",
+                fix="Give vectors that this base model's image side made.",
+            )
+        return vectors.features(ids)
 
     def _image_key(self, file: Path) -> Key:
         """The key of a picture's content; read again only when its size or time has changed."""

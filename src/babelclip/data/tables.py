@@ -1,4 +1,4 @@
-"""Rows with names from TSV, CSV and JSONL files, plain or gzipped, with line numbers."""
+"""Rows with names from TSV, CSV and JSONL files, plain lines, and JSON; plain or gzipped, with line numbers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from babelclip.errors import DataError
 
@@ -37,6 +38,66 @@ def read_rows(file: Path) -> tuple[list[str], list[Row]]:
         raise DataError("the file is empty", file=file, fix="It needs a header line and at least one row.")
     header = list(rows[0][1])
     return header, rows if kind == ".jsonl" else rows[1:]
+
+
+def read_lines(file: Path) -> list[tuple[int, str]]:
+    """Return the lines of a text file with their numbers; empty lines at the end are dropped.
+
+    Raises:
+        DataError: the file is missing, damaged, or not UTF-8.
+    """
+    return [(i, line.removesuffix("\r")) for i, line in enumerate(_read_text(file).rstrip("\r\n").split("\n"), 1)]
+
+
+def read_json(file: Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        DataError: the file is missing, damaged, not UTF-8 or not JSON.
+    """
+    try:
+        return parse_json(_read_text(file))
+    except ValueError as error:
+        raise DataError(f"not JSON: {error}", file=file, fix="Restore the file from its source.") from error
+
+
+def read_json_lines(file: Path) -> Iterator[tuple[int, Any]]:
+    """Yield the values of a file with one JSON value a line, with their line numbers; empty lines are passed over.
+
+    Raises:
+        DataError: the file is missing, damaged, not UTF-8, or a line is not JSON.
+    """
+    return _json_lines(file, _read_text(file))
+
+
+def _json_lines(file: Path, text: str) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            yield number, parse_json(line)
+        except ValueError as error:
+            raise DataError(f"not JSON: {error}", file=file, line=number, fix="Write one object a line.") from error
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON; an object with the same key twice is an error, since one of its values would be lost.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_unique)
+    except RecursionError as error:
+        raise ValueError("brackets are nested too deep") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        name = next(name for i, (name, _) in enumerate(pairs) if name in dict(pairs[:i]))
+        raise ValueError(f"the key {name!r} stands there twice")
+    return found
 
 
 def _read_text(file: Path) -> str:
@@ -111,13 +172,7 @@ def _csv_lines(file: Path, text: str) -> Iterator[tuple[int, list[str]]]:
 def _jsonl(file: Path, text: str) -> Iterator[Row]:
     """Yield one row a line; every line must be an object of texts with the columns of the first."""
     columns: list[str] | None = None
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"not JSON: {error}", file=file, line=number, fix="Write one object a line.") from error
+    for number, row in _json_lines(file, text):
         if not isinstance(row, dict) or not all(isinstance(value, str) for value in row.values()):
             raise DataError(
                 "expected an object whose values are all texts", file=file, line=number, fix="Write one object a line."

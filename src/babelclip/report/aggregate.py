@@ -1,13 +1,17 @@
-"""Several seeds of one method: mean and spread."""
+"""Several seeds of one method: mean and spread; two methods: how sure is the difference."""
 
 from __future__ import annotations
 
+import itertools
+import random
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from babelclip.evaluation import Run
 from babelclip.evaluation.transfer import Matrix
+
+PATTERNS = 10_000  # sign patterns that are drawn where there are more
 
 
 @dataclass(frozen=True)
@@ -28,16 +32,31 @@ class Spread:
         return f"{self.mean:.1f} ± {self.deviation:.1f}" if self.count > 1 else f"{self.mean:.1f}"
 
 
+def by_gallery(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Group runs by what they were measured on, in the order of first appearance."""
+    galleries: dict[str, list[Run]] = {}
+    for run in runs:
+        galleries.setdefault(run.gallery, []).append(run)
+    return galleries
+
+
+def orders_of(runs: Sequence[Run]) -> list[list[str]]:
+    """Return the different orders of languages, in the order of first appearance."""
+    return [list(order) for order in dict.fromkeys(tuple(run.order) for run in runs)]
+
+
 def by_method(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """Group runs by method, in the order of their first appearance."""
+    """Group runs of one gallery by method and, where there are several, by order: ``cll+teir, order 2``."""
+    orders = orders_of(runs)
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(run.method, []).append(run)
+        label = run.method if len(orders) == 1 else f"{run.method}, order {orders.index(run.order) + 1}"
+        groups.setdefault(label, []).append(run)
     return groups
 
 
 def summary(runs: Sequence[Run], metric: str, key: str) -> Spread:
-    """Return AA, F, Fen or own of a metric over the seeds of one method."""
+    """Return AA, F, Fen, own, BWT or FWT of a metric over the seeds of one method."""
     return Spread.of([run.summary[metric][key] for run in runs])
 
 
@@ -45,3 +64,26 @@ def mean_matrix(runs: Sequence[Run], metric: str) -> Matrix:
     """Return the score matrix of a metric, averaged over seeds."""
     matrices = [run.scores[metric] for run in runs]
     return [[statistics.fmean(cells) for cells in zip(*rows, strict=True)] for rows in zip(*matrices, strict=True)]
+
+
+def last_scores(runs: Sequence[Run], metric: str) -> dict[str, float]:
+    """Return the score on each language after the last task, averaged over seeds."""
+    order = runs[0].order
+    return {language: statistics.fmean(run.scores[metric][-1][j] for run in runs) for j, language in enumerate(order)}
+
+
+def sign_flip_p(differences: Sequence[float], *, seed: int = 0) -> float:
+    """Return the two-sided p-value of paired differences: the share of sign patterns with as large a mean.
+
+    Exact for up to 13 differences, else from 10,000 patterns drawn by chance. The smallest p of n differences is
+    2 / 2^n. Languages are the pairs here: the value says how the difference varies over languages, not over seeds.
+    """
+    observed = abs(sum(differences)) - 1e-9
+    if 2 ** len(differences) <= PATTERNS:
+        patterns = list(itertools.product((1, -1), repeat=len(differences)))
+    else:
+        chance = random.Random(seed)
+        patterns = [tuple(chance.choice((1, -1)) for _ in differences) for _ in range(PATTERNS - 1)]
+        patterns.append((1,) * len(differences))
+    sums = (abs(sum(sign * each for sign, each in zip(pattern, differences, strict=True))) for pattern in patterns)
+    return sum(one >= observed for one in sums) / len(patterns)

@@ -3,31 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from babelclip.errors import MissingExtraError
-from babelclip.evaluation import METRICS, Results
+from babelclip.evaluation import METRICS, Results, Run
 from babelclip.files import write_whole
 from babelclip.languages import language_name
-from babelclip.report.aggregate import Spread, by_method, summary
+from babelclip.report.aggregate import by_gallery, by_method, orders_of
 from babelclip.report.examples import LanguageQueries
 from babelclip.report.plots import draw_curves, draw_heatmaps
-from babelclip.report.terminal import SUMMARY_KEYS
+from babelclip.report.sheets import (
+    Sheet,
+    cost_sheet,
+    language_sheet,
+    methods_sheet,
+    published_sheet,
+    rank_sheet,
+    summary_sheet,
+)
 
 METRIC = "img_r10"
 
 
+@dataclass(frozen=True)
+class Section:
+    """What is shown of one gallery: two figures as SVG, and tables."""
+
+    gallery: str
+    heatmaps: str
+    curves: str
+    sheets: list[Sheet]
+
+
+@dataclass(frozen=True)
+class Searches:
+    """Example searches for each language, the method whose final model made them, and what to credit."""
+
+    queries: Sequence[LanguageQueries]
+    method: str
+    credit: str
+
+
+def sheets_of(runs: Sequence[Run], metric: str = METRIC, *, published: bool = False) -> dict[str, Sheet]:
+    """Return the tables of one gallery by name."""
+    sheets = {"summary": summary_sheet(runs)}
+    if len(by_method(runs)) > 1:
+        sheets["methods"] = methods_sheet(runs, metric)
+    sheets |= {"languages": language_sheet(runs, metric), "ranks": rank_sheet(runs), "cost": cost_sheet(runs)}
+    return sheets | ({"published": published_sheet(runs)} if published else {})
+
+
 def write_page(
-    results: Results, file: Path, *, queries: Sequence[LanguageQueries], queries_method: str, commands: Sequence[str]
-) -> None:
-    """Write a report: the page, and its two figures once more as ``heatmaps.png`` and ``curves.png`` beside it.
+    results: Results, file: Path, *, metric: str = METRIC, published: bool = False, more: Sequence[Sheet] = (),
+    searches: Searches | None = None, commands: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Write a report: the page, and its figures once more as PNG beside it.
+
+    Of the first gallery they are called ``heatmaps.png`` and ``curves.png``, of the second ``heatmaps-2.png``, ...
 
     Args:
         results: what was measured.
         file: the page to write.
-        queries: example searches for each language.
-        queries_method: the method whose final model made them.
+        metric: what figures and language tables show.
+        published: put the papers' figures beside.
+        more: further tables, such as a comparison.
+        searches: example searches.
         commands: what the reader may type next.
 
     Raises:
@@ -39,40 +81,29 @@ def write_page(
         raise MissingExtraError("jinja2", "report", "Writing a report") from error
     template = files("babelclip.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    galleries = by_gallery(results.runs)
+    orders = orders_of(results.runs)
     html = page.from_string(template).render(
         results=results,
-        metric=METRIC,
+        metric=metric,
         seeds=sorted({run.seed for run in results.runs}),
-        heatmaps=_inline(draw_heatmaps(results, METRIC)),
-        curves=_inline(draw_curves(results, METRIC)),
-        summary_keys=SUMMARY_KEYS,
-        summary_rows=[
-            (metric, method, [str(summary(runs, metric, key)) for key in SUMMARY_KEYS], runs[0].chance[metric])
-            for metric in METRICS
-            for method, runs in by_method(results.runs).items()
+        orders=[[language_name(language) for language in order] for order in orders],
+        chance=results.runs[0].chance[metric],
+        sections=[
+            Section(name, _inline(draw_heatmaps(runs, metric)), _inline(draw_curves(runs, metric)),
+                    list(sheets_of(runs, metric, published=published).values()))
+            for name, runs in galleries.items()
         ],
-        languages=_language_rows(results),
-        methods=list(by_method(results.runs)),
-        queries=queries,
-        queries_method=queries_method,
+        metrics=METRICS,
+        more=more,
+        searches=searches,
         commands=commands,
-    )
+    )  # fmt: skip
     write_whole(file, html)
-    for name, draw in (("heatmaps", draw_heatmaps), ("curves", draw_curves)):
-        write_whole(file.with_name(f"{name}.png"), draw(results, METRIC, file_format="png"))
-
-
-def _language_rows(results: Results) -> list[tuple[str, str, list[tuple[float, float]]]]:
-    """(tag, name, [(directly after learning, at the end) for each method])."""
-    rows = []
-    for j, language in enumerate(results.runs[0].order):
-        cells = []
-        for runs in by_method(results.runs).values():
-            own = Spread.of([run.scores[METRIC][j][j] for run in runs])
-            last = Spread.of([run.scores[METRIC][-1][j] for run in runs])
-            cells.append((own.mean, last.mean))
-        rows.append((language, language_name(language), cells))
-    return rows
+    for number, runs in enumerate(galleries.values(), 1):
+        end = "" if number == 1 else f"-{number}"
+        for name, draw in (("heatmaps", draw_heatmaps), ("curves", draw_curves)):
+            write_whole(file.with_name(f"{name}{end}.png"), draw(runs, metric, file_format="png"))
 
 
 def _inline(svg: bytes) -> str:

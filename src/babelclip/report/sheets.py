@@ -1,0 +1,158 @@
+"""The tables of a report, once; as Markdown, as CSV, on the terminal and in the page."""
+
+from __future__ import annotations
+
+import csv
+import io
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from babelclip.evaluation import METRICS, RANKS, Run
+from babelclip.languages import language_name
+from babelclip.report.aggregate import Spread, by_method, last_scores, sign_flip_p, summary
+from babelclip.report.published import beside
+
+SUMMARY_KEYS = ("AA", "F", "Fen", "own", "BWT", "FWT")
+Rows = list[tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table: its first ``words`` columns hold words, the others figures."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: Rows
+    words: int = 1
+
+    def markdown(self) -> str:
+        """As a Markdown table under its title."""
+        lines = [self.header, tuple("---" if i < self.words else "--:" for i in range(len(self.header))), *self.rows]
+        return f"**{self.title}**\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+    def csv(self) -> str:
+        """As CSV with its header."""
+        buffer = io.StringIO()
+        csv.writer(buffer, lineterminator="\n").writerows([self.header, *self.rows])
+        return buffer.getvalue()
+
+
+def summary_sheet(runs: Sequence[Run], metrics: Sequence[str] = METRICS) -> Sheet:
+    """AA, F, Fen, own, BWT and FWT of each metric and method on one gallery."""
+    groups = by_method(runs)
+    rows: Rows = []
+    for metric in metrics:
+        for method, of in groups.items():
+            cells = (str(summary(of, metric, key)) for key in SUMMARY_KEYS)
+            rows.append((metric, method, *cells, f"{of[0].chance[metric]:.1f}"))
+    return Sheet(f"Summary, percent, {_seeds(runs)}", ("metric", "method", *SUMMARY_KEYS, "chance"), rows, words=2)
+
+
+def language_sheet(runs: Sequence[Run], metric: str) -> Sheet:
+    """Each language: directly after it was learnt, at the end with its 95 % interval, and what lies between."""
+    groups = by_method(runs)
+    rows: Rows = []
+    for method, of in groups.items():
+        for j, language in enumerate(of[0].order):
+            own = Spread.of([run.scores[metric][j][j] for run in of])
+            last = Spread.of([run.scores[metric][-1][j] for run in of])
+            low, high = (statistics.fmean(run.intervals[metric][j][side] for run in of) for side in (0, 1))
+            start = statistics.fmean(run.initial[metric][j] for run in of)
+            name = f"{language} {language_name(language)}"
+            rows.append(
+                (method, name, f"{start:.1f}", str(own), str(last), f"{low:.1f} to {high:.1f}",
+                 f"{last.mean - own.mean:+.1f}")
+            )  # fmt: skip
+    header = ("method", "language", "untouched", "after learning", "at the end", "95 % over pictures", "change")
+    return Sheet(f"{metric} by language, percent, {_seeds(runs)}", header, rows, words=2)
+
+
+def rank_sheet(runs: Sequence[Run]) -> Sheet:
+    """Median ranks after the last task, averaged over languages."""
+    rows: Rows = []
+    for method, of in by_method(runs).items():
+        cells = (str(Spread.of([statistics.fmean(run.ranks[rank][-1]) for run in of])) for rank in RANKS)
+        rows.append((method, *cells))
+    return Sheet("Median rank at the end, mean over languages (1 is best)", ("method", *RANKS), rows)
+
+
+def cost_sheet(runs: Sequence[Run]) -> Sheet:
+    """What a stream cost: seconds, memory, bytes a language, and how much of the evaluation was encoded again."""
+    rows: Rows = []
+    for method, of in by_method(runs).items():
+        train, spent = (statistics.fmean(getattr(run.cost, part) for run in of) for part in ("train_s", "eval_s"))
+        encoded = sum(run.cost.encoded_texts for run in of) / sum(run.cost.scored_texts for run in of)
+        size = statistics.fmean(statistics.fmean(run.new_tokens) * run.bytes_per_token for run in of)
+        rows.append(
+            (method, f"{train:,.0f}", f"{spent:,.0f}", f"{spent / (train + spent):.0%}", f"{encoded:.0%}",
+             f"{statistics.fmean(run.cost.texts_per_s for run in of):,.0f}",
+             f"{max(run.cost.peak_mb for run in of):,.0f}", f"{size / 1e6:.2f}")
+        )  # fmt: skip
+    header = ("method", "training s", "eval s", "eval share", "of it encoded", "texts/s", "peak MB",
+              "MB of new rows a language")  # fmt: skip
+    return Sheet("Cost of one stream, mean over seeds", header, rows)
+
+
+def compare_sheet(ours: Sequence[Run], theirs: Sequence[Run], metric: str, names: tuple[str, str]) -> Sheet:
+    """Two sets of runs on one gallery: AA of each method, paired by language.
+
+    Args:
+        ours: runs of the first results.
+        theirs: runs of the second.
+        metric: to compare.
+        names: of the two.
+    """
+    rows: Rows = []
+    for method, of in by_method(ours).items():
+        for other, others in by_method(theirs).items():
+            mine, yours = last_scores(of, metric), last_scores(others, metric)
+            shared = [language for language in mine if language in yours]
+            if shared and (len(by_method(theirs)) == 1 or method == other):
+                rows.append(_compared((method, other), mine, yours, shared))
+    header = (names[0], names[1], "languages", "first", "second", "difference", "p (sign flip)")
+    return Sheet(f"{metric} at the end, mean over shared languages, percent", header, rows, words=2)
+
+
+def methods_sheet(runs: Sequence[Run], metric: str) -> Sheet:
+    """Every method of one gallery against the first one, paired by language."""
+    groups = by_method(runs)
+    first, *others = groups
+    rows = []
+    for other in others:
+        mine, yours = last_scores(groups[other], metric), last_scores(groups[first], metric)
+        rows.append(_compared((other, first), mine, yours, [one for one in mine if one in yours]))
+    header = ("method", "against", "languages", "first", "second", "difference", "p (sign flip)")
+    return Sheet(f"{metric} at the end, mean over languages, percent", header, rows, words=2)
+
+
+def published_sheet(runs: Sequence[Run], metrics: Sequence[str] = ("img_r1", "txt_r1", "r_mean")) -> Sheet:
+    """What was measured on one gallery, and what the papers report for the same methods on their data."""
+    keys = ("AA", "F", "Fen", "own")
+    groups = by_method(runs)
+    methods = sorted({run.method for run in runs})
+    rows: Rows = []
+    for metric in metrics:
+        for method, of in groups.items():
+            rows.append(("here", metric, method, *(str(summary(of, metric, k)) for k in keys)))
+        for dataset in ("mscoco36", "crossmodal3600"):
+            for method, printed in beside(dataset, metric, methods).items():
+                rows.append((dataset, metric, method, *(f"{printed[key]:.1f}" for key in keys)))
+    title = f"Here ({runs[0].gallery}), and published for 36 languages in order222 with CLIP ViT-B/16, percent"
+    return Sheet(title, ("where", "metric", "method", *keys), rows, words=3)
+
+
+def _compared(
+    names: tuple[str, str], mine: dict[str, float], yours: dict[str, float], shared: Sequence[str]
+) -> tuple[str, ...]:
+    """One row of a comparison."""
+    differences = [mine[language] - yours[language] for language in shared]
+    first, second = (statistics.fmean(scores[language] for language in shared) for scores in (mine, yours))
+    p = sign_flip_p(differences)
+    shown = f"{p:.3f}" if p >= 0.001 else "< 0.001"
+    return (*names, str(len(shared)), f"{first:.1f}", f"{second:.1f}", f"{first - second:+.1f}", shown)
+
+
+def _seeds(runs: Sequence[Run]) -> str:
+    seeds = len({run.seed for run in runs})
+    return f"mean ± standard deviation of {seeds} seeds" if seeds > 1 else "one seed"

@@ -1,0 +1,290 @@
+"""Benchmark runs: from a plan to results, resumed, side by side, refused where results would be mixed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from babelclip.benchmarks.plan import make_plan, order_languages, read_plan
+from babelclip.benchmarks.prepare import Where
+from babelclip.benchmarks.run import Listener, run_bench
+from babelclip.config import PAPER
+from babelclip.errors import BabelclipError, FormatError, SettingError, UnknownNameError
+from babelclip.evaluation import METRICS, read_results
+from babelclip.languages import LANGUAGES
+
+QUICK = {"vocab_size": 400, "batch_size": 8, "epochs": 2, "learning_rate": 1e-3}
+ORDER222 = [
+    "en",
+    "it",
+    "de",
+    "fil",
+    "tr",
+    "uk",
+    "nl",
+    "bn",
+    "he",
+    "fi",
+    "sv",
+    "quz",
+    "fa",
+    "mi",
+    "fr",
+    "el",
+    "zh",
+    "id",
+    "sw",
+    "no",
+    "hi",
+    "da",
+    "te",
+    "th",
+    "pt",
+    "ru",
+    "ro",
+    "pl",
+    "hr",
+    "es",
+    "vi",
+    "ar",
+    "cs",
+    "ko",
+    "ja",
+    "hu",
+]
+
+
+@pytest.fixture(scope="session")
+def folder(captions, tmp_path_factory):
+    """German and Russian captions, train and test, as a data set of the kind ``folder``."""
+    place = tmp_path_factory.mktemp("data") / "folder"
+    shutil.copytree(captions, place)
+    for tag in ("de", "ru"):
+        shutil.copy(place / f"{tag}.tsv", place / f"{tag}.train.tsv")
+        shutil.move(place / f"{tag}.tsv", place / f"{tag}.test.tsv")
+    return place
+
+
+@pytest.fixture
+def where(folder):
+    return Where(folder.parent, device="cpu")
+
+
+@pytest.fixture
+def content(tiny_folder):
+    return {"base": str(tiny_folder), "train": {"dataset": "folder"}, "test": [{"dataset": "folder"}],
+            "settings": QUICK}  # fmt: skip
+
+
+def without_cost(results):
+    return results.model_dump(exclude={"runs": {"__all__": {"cost"}}})
+
+
+def test_a_plan_runs_every_method_order_and_seed(content, where, tmp_path):
+    told = []
+    listener = Listener(finished=lambda job, runs, seconds: told.append((job.key, seconds > 0)))
+    plan = make_plan({**content, "orders": ["as-given", ["ru", "de"]], "seeds": [0, 1]})
+    results = run_bench(plan, where, tmp_path / "out", listener=listener)
+    assert len(results.runs) == 8 == len(told)
+    assert {(run.method, run.seed, tuple(run.order)) for run in results.runs} == {
+        (method, seed, order)
+        for method in ("cll", "cll+teir")
+        for seed in (0, 1)
+        for order in (("de", "ru"), ("ru", "de"))
+    }
+    run = results.runs[0]
+    assert run.gallery == "folder test"
+    assert set(run.scores) == set(METRICS)
+    assert run.before["img_r1"][0] == run.initial["img_r1"][0]
+    assert all(low <= run.scores["img_r10"][-1][j] <= high for j, (low, high) in enumerate(run.intervals["img_r10"]))
+    assert read_results(tmp_path / "out" / "results.json") == results
+    assert not list((tmp_path / "out").rglob("checkpoints"))
+    assert results.base.name == "tiny", "no path of a machine in results"
+
+
+def test_a_second_call_runs_only_what_is_new(content, where, tmp_path):
+    told = []
+    listener = Listener(finished=lambda job, runs, seconds: told.append((job.key, seconds > 0)))
+    first = run_bench(make_plan({**content, "methods": ["cll"]}), where, tmp_path, listener=listener)
+    both = run_bench(make_plan({**content, "methods": ["teir", "cll"]}), where, tmp_path, listener=listener)
+    assert told == [
+        ("cll-as-given-seed0", True), ("cll-as-given-seed0", False), ("cll+teir-as-given-seed0", True),
+    ]  # fmt: skip
+    assert first.runs[0] in both.runs
+
+
+def test_incremental_evaluation_equals_the_full_one_bit_for_bit(content, where, tmp_path):
+    parts = {}
+    for incremental in (True, False):
+        plan = make_plan({**content, "methods": ["cll+teir"], "incremental": incremental})
+        parts[incremental] = run_bench(plan, where, tmp_path / str(incremental))
+    assert without_cost(parts[True]) == without_cost(parts[False])
+    cost, full = (parts[each].runs[0].cost for each in (True, False))
+    assert cost.scored_texts == full.scored_texts == full.encoded_texts
+    assert cost.encoded_texts < full.encoded_texts, "Russian before its task has changed nothing"
+
+
+def test_streams_side_by_side_give_the_same_results(content, where, tmp_path):
+    plan = make_plan(content)
+    cache = Where(where.root, device="cpu", cache=tmp_path / "cache")
+    (tmp_path / "one").mkdir()
+    together = run_bench(plan, cache, tmp_path / "two", jobs=2)
+    threads = json.loads((tmp_path / "two" / "bench.json").read_text())
+    (tmp_path / "one" / "bench.json").write_text(json.dumps(threads))
+    alone = run_bench(plan, cache, tmp_path / "one")
+    assert without_cost(together) == without_cost(alone)
+
+
+def test_a_failing_stream_beside_others_is_told(content, where, tmp_path):
+    plan = make_plan({**content, "settings": {**QUICK, "learning_rate": 1.0, "clip_norm": 1e9, "epsilon": 0.0,
+                                              "temperature": 0.001, "epochs": 30, "cross_modal": 1e38}})  # fmt: skip
+    cache = Where(where.root, device="cpu", cache=tmp_path / "cache")
+    with pytest.raises(BabelclipError, match="the loss became"):
+        run_bench(plan, cache, tmp_path / "out", jobs=2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"settings": {**QUICK, "epochs": 1}}, r'settings was .*"epochs": 2.* is .*"epochs": 1'),
+        ({"incremental": False}, "incremental was true, is false"),
+        ({"test": [{"dataset": "folder", "captions": "first"}]}, "test was"),
+        ({"languages": ["ru"]}, r'languages was \["de", "ru"\], is \["ru"\]'),
+    ],
+)
+def test_results_of_different_runs_are_not_mixed(content, where, tmp_path, change, message):
+    run_bench(make_plan({**content, "methods": ["cll"]}), where, tmp_path)
+    before = (tmp_path / "results.json").read_bytes()
+    with pytest.raises(SettingError, match=message):
+        run_bench(make_plan(content | change), where, tmp_path)
+    assert (tmp_path / "results.json").read_bytes() == before
+
+
+def test_other_code_and_other_data_are_refused(content, where, tmp_path, monkeypatch, folder):
+    plan = make_plan({**content, "methods": ["cll"], "languages": ["de"]})
+    run_bench(plan, where, tmp_path / "out")
+    monkeypatch.setattr("babelclip.benchmarks.run.code_fingerprint", lambda: "f" * 64)
+    with pytest.raises(SettingError, match="code was .*, is ffffffffffff"):
+        run_bench(plan, where, tmp_path / "out")
+    monkeypatch.undo()
+    other = tmp_path / "data" / "folder"
+    shutil.copytree(folder, other)
+    file = other / "de.test.tsv"
+    file.write_text(file.read_text(encoding="utf-8").replace("rot", "rosa"), encoding="utf-8")
+    with pytest.raises(SettingError, match="data was"):
+        run_bench(plan, Where(other.parent, device="cpu"), tmp_path / "out")
+
+
+def test_a_damaged_result_is_named(content, where, tmp_path):
+    plan = make_plan({**content, "methods": ["cll"], "languages": ["de"]})
+    run_bench(plan, where, tmp_path)
+    file = tmp_path / "runs" / "cll-as-given-seed0" / "run.json"
+    file.write_text(file.read_text()[:-20])
+    with pytest.raises(FormatError, match=r"run\.json: damaged .* Delete it"):
+        run_bench(plan, where, tmp_path)
+    (tmp_path / "bench.json").write_text("{}")
+    with pytest.raises(FormatError, match=r"bench\.json: damaged"):
+        run_bench(plan, where, tmp_path)
+
+
+COMMAND = """
+import os, sys
+sys.argv = ["babelclip", "bench", "run", *sys.argv[1:]]
+from babelclip.cli.main import main
+from babelclip.training import checkpoint
+original = checkpoint.Checkpoints.__init__
+def often(self, folder, *, every=0.2, keep=2, note=print):
+    original(self, folder, every=0.2, keep=keep, note=note)
+checkpoint.Checkpoints.__init__ = often
+main()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a signal of POSIX systems")
+def test_killed_twice_it_ends_with_the_same_results(content, folder, tmp_path):
+    """The shortened version of configs/pictograms36.toml: order222, two methods; SIGKILL within a task, twice."""
+
+    def command(out):
+        changes = [f"--set={name}={value}" for name, value in (QUICK | {"epochs": 40}).items()]
+        return [
+            sys.executable, "-c", COMMAND, "--out", str(out), "--base", content["base"], "--train", "folder", "--test",
+            "folder", "--data-root", str(folder.parent), "--orders", "order222", "--device", "cpu", "--jobs", "2",
+            "--cache", str(tmp_path / "cache"), *changes,
+        ]  # fmt: skip
+
+    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True, timeout=300)
+    out = tmp_path / "killed"
+    killed = 0
+    for lines in (50, 250):
+        process = subprocess.Popen(command(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < deadline:
+            if sum(file.read_bytes().count(b"\n") for file in out.glob("runs/*/log.jsonl")) >= lines:
+                process.send_signal(signal.SIGKILL)
+                killed += 1
+                break
+            time.sleep(0.02)
+        process.wait(60)
+    assert killed == 2, "the run was over before it could be killed twice"
+    assert not (out / "results.json").exists()
+    done = subprocess.run(command(out), check=True, capture_output=True, text=True, timeout=300)
+    assert "bench report" in done.stdout
+    whole, resumed = (read_results(place / "results.json") for place in (tmp_path / "whole", out))
+    assert without_cost(whole) == without_cost(resumed)
+    assert [run.order for run in whole.runs] == [["de", "ru"]] * 2
+
+
+def test_the_papers_order():
+    assert order_languages("order222", sorted(LANGUAGES)) == ORDER222
+    assert order_languages("order222", ["xh", "zh", "en", "de"]) == ["en", "de", "zh", "xh"]
+    assert order_languages("seed1", ["de", "en", "fr"])[0] == "en"
+    assert order_languages(["fr", "de"], ["de", "fr"]) == ["fr", "de"]
+    with pytest.raises(UnknownNameError, match="unknown order 'ordr222'.*Did you mean 'order222'"):
+        order_languages("ordr222", ["de"])
+    with pytest.raises(SettingError, match=r"missing \['fr'\], not among them \['it'\]"):
+        order_languages(["de", "it"], ["de", "fr"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("base = ", "plan.toml: not TOML"),
+        ('base = "x"\n[train]\ndataset = "folder"\n', "test: Field required"),
+        ('base = "x"\nmethod = ["cll"]\n[train]\ndataset="folder"\n[[test]]\ndataset="folder"\n',
+         "unknown key 'method'. Did you mean 'methods'"),
+        ('base = "x"\n[train]\ndataset="folder"\nfold=3\n[[test]]\ndataset="folder"\n', "unknown key 'fold'. Did you"),
+        ('base = "x"\n[train]\ndataset="folder"\n[[test]]\ndataset="folder"\n[settings]\nepoch = 3\n',
+         "plan.toml: unknown setting 'epoch'. Did you mean 'epochs'"),
+        ('base = "x"\n[train]\ndataset="folder"\n[[test]]\ndataset="folder"\n[settings]\nseed = 3\n', "Use seeds ="),
+        ('base = "x"\n[train]\ndataset="folder"\n[[test]]\ndataset="folder"\ncaptions="some"\n', "'all' or 'first'"),
+    ],
+)  # fmt: skip
+def test_a_wrong_plan_is_named(tmp_path, text, message):
+    (tmp_path / "plan.toml").write_text(text)
+    with pytest.raises((SettingError, UnknownNameError), match=message):
+        read_plan(tmp_path / "plan.toml")
+
+
+def test_wrong_places_and_languages_are_named(content, where, tmp_path, folder):
+    with pytest.raises(SettingError, match="a place is given for 'xtd10', which the plan does not use"):
+        run_bench(make_plan(content), Where(folder.parent, {"xtd10": folder}), tmp_path)
+    with pytest.raises(SettingError, match="folder has no 'sw'"):
+        run_bench(make_plan({**content, "languages": ["sw"]}), where, tmp_path)
+    with pytest.raises(BabelclipError, match="there is no folder of folder"):
+        run_bench(make_plan(content), Where(tmp_path / "nowhere"), tmp_path)
+    with pytest.raises(SettingError, match="stands twice in the plan"):
+        run_bench(make_plan({**content, "methods": ["teir", "cll+teir"]}), where, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["flickr8k", "pictograms36", "cll36-paper", "demo"])
+def test_the_plans_that_come_along_can_be_read(name, request):
+    plan = read_plan(request.config.rootpath / "configs" / f"{name}.toml")
+    assert plan.task_settings().epochs == (1 if name == "flickr8k" else 3)
+    if name == "cll36-paper":
+        changed = {k: v for k, v in plan.task_settings().as_dict().items() if v != PAPER.as_dict()[k]}
+        assert changed == {"bucket": 1}, "the papers' recipe is the default, apart from sorting batches by length"
