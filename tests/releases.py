@@ -86,6 +86,16 @@ def multi30k() -> dict[str, bytes]:
     return files
 
 
+def multi30k_task1() -> dict[str, bytes]:
+    files = {}
+    for split, stem in (("train", "train"), ("test", "test_2016_flickr")):
+        names = [f"{split}{i}.jpg" for i in range(3)]
+        files[f"data/task1/image_splits/{stem}.txt"] = lines(names)
+        for language in ("en", "de", "fr"):
+            files[f"data/task1/raw/{stem}.{language}"] = lines([text(language, n) for n in names])
+    return files
+
+
 def mscoco_ml() -> dict[str, bytes]:
     def stair(folder: str) -> bytes:
         found = [i["cocoid"] for i in COCO if i["filepath"] == folder]
@@ -140,12 +150,14 @@ def pictograms() -> dict[str, bytes]:
 
 
 RELEASES = {
-    "crossmodal3600": crossmodal3600, "mscoco36": mscoco36, "multi30k": multi30k, "mscoco-ml": mscoco_ml,
+    "crossmodal3600": crossmodal3600, "mscoco36": mscoco36, "multi30k": multi30k,
+    "multi30k-task1": multi30k_task1, "mscoco-ml": mscoco_ml,
     "xtd10": xtd10, "flickr8k-multi": flickr8k_multi, "pictograms": pictograms,
 }  # fmt: skip
 PICTURES = {
     "crossmodal3600": [f"k{i}.jpg" for i in range(3)], "mscoco36": PATHS, "mscoco-ml": PATHS,
     "multi30k": [f"{split}{i}.jpg" for split in ("train", "test") for i in range(3)],
+    "multi30k-task1": [f"{split}{i}.jpg" for split in ("train", "test") for i in range(3)],
     "xtd10": [image["filename"] for image in COCO], "flickr8k-multi": [f"{i}.jpg" for i in range(4)],
     "pictograms": [f"images/{s}/c{i}.webp" for s in ("fluent3d", "noto") for i in range(3)],
 }  # fmt: skip
@@ -153,6 +165,7 @@ READ = {
     "crossmodal3600": [("en", "test"), ("ar", "test")],
     "mscoco36": [(tag, split) for tag in ("en", "ar", "de") for split in ("train", "val", "test")],
     "multi30k": [(tag, split) for tag in ("cs", "de", "en", "fr") for split in ("train", "test")],
+    "multi30k-task1": [(tag, split) for tag in ("de", "en", "fr") for split in ("train", "test")],
     "mscoco-ml": [(tag, split) for tag in ("en", "ja", "zh") for split in ("train", "val", "test")],
     "xtd10": [(tag, "test") for tag in ("de", "en", "es", "ja")],
     "flickr8k-multi": [(tag, split) for tag in ("ar", "en", "es") for split in ("train", "test")],
@@ -196,7 +209,7 @@ def count_plainly(name: str, folder: Path, language: str, split: str) -> int:  #
     if name == "mscoco36":
         found = load(f"annotations/coco/en/{split}.json")
         return len(found) if split == "train" else sum(len(one["caption"]) for one in found)
-    if name == "multi30k" and language in ("cs", "fr"):
+    if name == "multi30k-task1" or (name == "multi30k" and language in ("cs", "fr")):
         return len(rows(f"data/task1/image_splits/{'train' if split == 'train' else 'test_2016_flickr'}.txt"))
     if name == "multi30k":
         return 5 * len(rows(f"data/task2/image_splits/{'train' if split == 'train' else 'test_2016'}_images.txt"))

@@ -7,7 +7,7 @@ from babelclip.benchmarks.flickr8k import FLICKR8K
 from babelclip.benchmarks.folder import FOLDER
 from babelclip.benchmarks.mscoco1k import MSCOCO_ML
 from babelclip.benchmarks.mscoco36 import MSCOCO36
-from babelclip.benchmarks.multi30k import MULTI30K
+from babelclip.benchmarks.multi30k import MULTI30K, MULTI30K_TASK1
 from babelclip.benchmarks.pictograms import PICTOGRAMS
 from babelclip.benchmarks.xtd10 import XTD10
 from babelclip.registry import Registry
@@ -16,7 +16,17 @@ DATASETS: Registry[Dataset] = Registry(
     "data set",
     {
         dataset.name: dataset
-        for dataset in (FOLDER, FLICKR8K, PICTOGRAMS, CROSSMODAL3600, MSCOCO36, MULTI30K, MSCOCO_ML, XTD10)
+        for dataset in (
+            FOLDER,
+            FLICKR8K,
+            PICTOGRAMS,
+            CROSSMODAL3600,
+            MSCOCO36,
+            MULTI30K,
+            MULTI30K_TASK1,
+            MSCOCO_ML,
+            XTD10,
+        )
     },
 )
 

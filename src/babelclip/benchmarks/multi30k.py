@@ -1,11 +1,14 @@
 """Multi30K: Flickr30k in English, German, French and Czech, as plain text.
 
-English and German have five captions a picture, written independently of each other (task 2 of the shared task); French
-and Czech have one, a translation of one of the English ones (task 1).
+``multi30k`` is what retrieval papers use: English and German have five captions a picture, written independently of
+each other (task 2 of the shared task); French and Czech have one, a translation of one of the English ones (task 1).
+``multi30k-task1`` takes task 1 for all four: one caption a picture, all of them translations of the English one.
 """
 
 from __future__ import annotations
 
+import dataclasses
+from functools import partial
 from pathlib import Path
 
 from babelclip.benchmarks.base import Counts, Dataset, Place, pair_english
@@ -13,6 +16,7 @@ from babelclip.benchmarks.lines import find_file, read_aligned, read_names
 from babelclip.data import Corpus
 from babelclip.data.gather import clean
 
+LANGUAGES = ("cs", "de", "en", "fr")
 TASK1, TASK2 = "data/task1", "data/task2"
 _TASK1_NAME = {"train": "train", "val": "val", "test": "test_2016_flickr"}
 _TASK2_NAME = {"train": "train", "val": "val", "test": "test_2016"}
@@ -29,8 +33,8 @@ def _read_texts(folder: Path, stems: list[str], number: int, names: Path) -> Lin
     return [(file, read_aligned(file, number, names)) for file in files]
 
 
-def _read(place: Place, language: str, split: str) -> Corpus:
-    if language in ("fr", "cs"):
+def _read(place: Place, language: str, split: str, *, task1: tuple[str, ...]) -> Corpus:
+    if language in task1:
         folder, stem = place.folder / TASK1, _TASK1_NAME[split]
         names, middles = folder / "image_splits" / f"{stem}.txt", [""]
     else:
@@ -50,17 +54,20 @@ def _read(place: Place, language: str, split: str) -> Corpus:
     return gathered.corpus(empty="Restore the file from its source.")
 
 
-def _counts(language: str) -> dict[tuple[str, str], Counts]:
-    captions = 1 if language in ("fr", "cs") else 5
+def _counts(task1: tuple[str, ...]) -> dict[tuple[str, str], Counts]:
     sizes = {"train": 29000, "val": 1014, "test": 1000}
-    return {(language, split): (pictures, captions * pictures) for split, pictures in sizes.items()}
+    return {
+        (language, split): (pictures, pictures if language in task1 else 5 * pictures)
+        for language in LANGUAGES
+        for split, pictures in sizes.items()
+    }
 
 
 MULTI30K = Dataset(
     name="multi30k",
     title="Multi30K",
     version="task 1 (fr, cs) and task 2 (en, de), test of 2016",
-    languages=("cs", "de", "en", "fr"),
+    languages=LANGUAGES,
     splits=("train", "val", "test"),
     protocol="group",
     licence="captions: none stated; photographs: Flickr terms of use, non-commercial research and education",
@@ -73,6 +80,20 @@ MULTI30K = Dataset(
         f"{TASK1}/raw/NAME.LANGUAGE.gz": "fr, cs and their English: the caption of each photograph",
         "images/NUMBER.jpg": "the photographs (or --image-vectors with file names as ids)",
     },
-    read=_read,
-    counts={key: value for language in ("cs", "de", "en", "fr") for key, value in _counts(language).items()},
+    read=partial(_read, task1=("cs", "fr")),
+    counts=_counts(("cs", "fr")),
+)
+
+MULTI30K_TASK1 = dataclasses.replace(
+    MULTI30K,
+    name="multi30k-task1",
+    title="Multi30K, translations only",
+    version="task 1, test of 2016",
+    layout={
+        f"{TASK1}/image_splits/NAME.txt": "file names of the photographs of train, val or test_2016_flickr, one a line",
+        f"{TASK1}/raw/NAME.LANGUAGE.gz": "the caption of each photograph; with or without .gz",
+        "images/NUMBER.jpg": "the photographs (or --image-vectors with file names as ids)",
+    },
+    read=partial(_read, task1=LANGUAGES),
+    counts=_counts(LANGUAGES),
 )

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from babelclip.benchmarks.job import Job, Listener
 from babelclip.benchmarks.plan import make_plan, read_plan
 from babelclip.benchmarks.prepare import Prepared, Where
-from babelclip.benchmarks.run import RESULTS, Job, Listener, run_bench
+from babelclip.benchmarks.run import RESULTS, run_bench
 from babelclip.cli.console import console, note, program, progress_bars, quieten
 from babelclip.config import change_settings
 from babelclip.continual.stream import Stage

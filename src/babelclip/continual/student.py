@@ -100,7 +100,7 @@ class Student:
         return self.encoder.encode_images([Path(file) for file in files], progress=progress)
 
     def evaluate(self, examples: Examples, *, lexicon: Lexicon | None = None) -> dict[str, float]:
-        """Return the retrieval scores of one language's examples, in percent, protocol ``caption``.
+        """Return the retrieval scores of one language's examples: all ``METRICS`` in percent, and the median ranks.
 
         Args:
             examples: texts and pictures; the gallery is all their pictures.
