@@ -58,14 +58,14 @@ class Prepared:
         languages: of the plan, in its order.
         stages: by language.
         data: what results say of the data.
-        skipped: what readers left out: ``SOURCE LANGUAGE: REASON`` -> number.
+        skipped: what readers left out: (source, reason) -> language -> number.
     """
 
     student: Student
     languages: list[str]
     stages: Mapping[str, Stage]
     data: Data
-    skipped: Mapping[str, int]
+    skipped: Mapping[tuple[str, str], Mapping[str, int]]
 
 
 def prepare(plan: Plan, where: Where, datasets: Registry[Dataset], bar: Bar | None = None) -> Prepared:
@@ -105,11 +105,10 @@ def prepare(plan: Plan, where: Where, datasets: Registry[Dataset], bar: Bar | No
         for (source, language), corpus in corpora.items()
     }
     stages = {language: _stage(plan, sources, ready, language) for language in languages}
-    skipped = {
-        f"{source.name} {language}: {reason}": count
-        for (source, language), corpus in corpora.items()
-        for reason, count in corpus.skipped.items()
-    }
+    skipped: dict[tuple[str, str], dict[str, int]] = {}
+    for (source, language), corpus in corpora.items():
+        for reason, count in corpus.skipped.items():
+            skipped.setdefault((source.name, reason), {})[language] = count
     return Prepared(student, languages, stages, _describe(plan, sources, corpora, datasets), skipped)
 
 

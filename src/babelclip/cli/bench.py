@@ -177,8 +177,8 @@ def _tell_prepared(prepared: Prepared) -> None:
     console.print(f"Data {prepared.data.name}, fingerprint {prepared.data.fingerprint[:12]}")
     for language in prepared.languages:
         console.print(f"  {language}: {_sizes(prepared.stages[language])}")
-    for place, count in prepared.skipped.items():
-        note(f"{place}: {count:,} left out")
+    for (source, reason), counts in prepared.skipped.items():
+        note(f"{source} left out {reason}: {', '.join(f'{tag} {count:,}' for tag, count in counts.items())}")
 
 
 def _sizes(stage: Stage) -> str:

@@ -72,7 +72,7 @@ def run_demo(
         corpora = [_read(out / "data", language) for language in order]
         stages = [
             Stage(student.teacher.prepare(train, bars.bar("looking at pictures")),
-                  [Gallery("test", student.teacher.prepare(test, bars.bar("looking at test pictures")))])
+                  [Gallery("openmoji test", student.teacher.prepare(test, bars.bar("looking at test pictures")))])
             for train, test in corpora
         ]  # fmt: skip
         console.print(_describe(student, stages))

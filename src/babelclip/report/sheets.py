@@ -62,7 +62,7 @@ def language_sheet(runs: Sequence[Run], metric: str) -> Sheet:
             name = f"{language} {language_name(language)}"
             rows.append(
                 (method, name, f"{start:.1f}", str(own), str(last), f"{low:.1f} to {high:.1f}",
-                 f"{last.mean - own.mean:+.1f}")
+                 f"{round(last.mean - own.mean, 1) + 0.0:+.1f}")
             )  # fmt: skip
     header = ("method", "language", "untouched", "after learning", "at the end", "95 % over pictures", "change")
     return Sheet(f"{metric} by language, percent, {_seeds(runs)}", header, rows, words=2)
