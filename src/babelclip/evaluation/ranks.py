@@ -15,6 +15,7 @@ from torch.nn.functional import normalize
 
 from babelclip.errors import DataError, ModelError
 
+EXACT = 2**24  # ones that float32 can add up
 BLOCK = 2**20  # scores held at a time: 4 MB, whatever the size of the gallery
 
 
@@ -173,9 +174,13 @@ def _count(scores: Tensor, rows: Tensor, right: Tensor) -> tuple[Tensor, Tensor,
     own = scores[rows, right]
     best = torch.full_like(scores[:, 0], -torch.inf).scatter_reduce_(0, rows, own, reduce="amax")
     among = torch.zeros_like(rows[:1]).expand(len(scores)).scatter_add(0, rows, (own == best[rows]).to(rows.dtype))
-    above = (scores > best[:, None]).sum(1, dtype=torch.int32)
-    level = (scores == best[:, None]).sum(1, dtype=torch.int32) - among
-    return above.long(), level.long(), among
+    # Counted as numbers of the scores' own type: half the time of counting booleans, and exact up to EXACT.
+    if scores.shape[1] > EXACT:
+        scores, best = scores.double(), best.double()
+    found = torch.empty_like(scores)
+    above = torch.gt(scores, best[:, None], out=found).sum(1).long()
+    level = torch.eq(scores, best[:, None], out=found).sum(1).long() - among
+    return above, level, among
 
 
 def _join(counts: list[tuple[Tensor, Tensor, Tensor]]) -> Standing:
