@@ -205,7 +205,9 @@ def bench_run(
         list[str] | None, typer.Option(metavar="NAME=FILE", help="Vectors of its pictures, .npy with ids.")
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Streams side by side, with an equal share of the cores.")] = 1,
-    full_evaluation: Annotated[bool, typer.Option(help="Encode all test texts after every task.")] = False,
+    full_evaluation: Annotated[
+        bool, typer.Option("--full-evaluation", help="Encode all test texts after every task.")
+    ] = False,
     device: Device = None,
     cache: CacheFolder = None,
 ) -> None:
@@ -228,7 +230,7 @@ def bench_report(
     ] = None,
     metric: Annotated[str, typer.Option(help="Metric of figures and language tables.")] = "img_r10",
     compare: Annotated[Path | None, typer.Option(help="Another run to compare with.")] = None,
-    published: Annotated[bool, typer.Option(help="Put the papers' figures beside.")] = False,
+    published: Annotated[bool, typer.Option("--published", help="Put the papers' figures beside.")] = False,
 ) -> None:
     """Write tables (terminal, Markdown, CSV), figures, one page, and JSON for the field's benchmark tool."""
     from babelclip.cli.bench import run_report
