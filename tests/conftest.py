@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: a test that reaches for a hub fails at once
 os.environ["BABELCLIP_CACHE"] = "off"
@@ -65,6 +66,17 @@ def captions(tmp_path_factory) -> Path:
     for language, lines in rows.items():
         (folder / f"{language}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def folder(captions, tmp_path_factory) -> Path:
+    """The same captions, for training and for testing, as a data set of the kind ``folder``."""
+    place = tmp_path_factory.mktemp("data") / "folder"
+    shutil.copytree(captions, place)
+    for tag in ("de", "ru"):
+        shutil.copy(place / f"{tag}.tsv", place / f"{tag}.train.tsv")
+        shutil.move(place / f"{tag}.tsv", place / f"{tag}.test.tsv")
+    return place
 
 
 @pytest.fixture(scope="session")

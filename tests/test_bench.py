@@ -60,17 +60,6 @@ ORDER222 = [
 ]
 
 
-@pytest.fixture(scope="session")
-def folder(captions, tmp_path_factory):
-    """German and Russian captions, train and test, as a data set of the kind ``folder``."""
-    place = tmp_path_factory.mktemp("data") / "folder"
-    shutil.copytree(captions, place)
-    for tag in ("de", "ru"):
-        shutil.copy(place / f"{tag}.tsv", place / f"{tag}.train.tsv")
-        shutil.move(place / f"{tag}.tsv", place / f"{tag}.test.tsv")
-    return place
-
-
 @pytest.fixture
 def where(folder):
     return Where(folder.parent, device="cpu")

@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -28,23 +27,13 @@ def invoke(*arguments, code=0) -> str:
 
 
 @pytest.fixture(scope="module")
-def data(captions, tmp_path_factory):
-    place = tmp_path_factory.mktemp("data") / "folder"
-    shutil.copytree(captions, place)
-    for tag in ("de", "ru"):
-        shutil.copy(place / f"{tag}.tsv", place / f"{tag}.train.tsv")
-        shutil.move(place / f"{tag}.tsv", place / f"{tag}.test.tsv")
-    return place
-
-
-@pytest.fixture(scope="module")
-def run(data, tiny_folder, tmp_path_factory):
+def run(folder, tiny_folder, tmp_path_factory):
     """A finished run of two methods and two seeds, and what was printed."""
     out = tmp_path_factory.mktemp("run")
     printed = invoke(
         "bench", "run", "--out", out, "--base", tiny_folder, "--train", "folder", "--test", "folder:test",
         "--seeds", "0,1",
-        "--data-root", data.parent, "--device", "cpu", *QUICK,
+        "--data-root", folder.parent, "--device", "cpu", *QUICK,
     )  # fmt: skip
     return out, printed
 
@@ -145,24 +134,24 @@ def test_mistakes_of_reports_are_named(run, tmp_path):
         (("--base", "x", "--train", "folder", "--test", "folder", "--set", "epochs"), "'epochs' is not a setting"),
     ],
 )
-def test_a_mistake_in_a_run_fails_before_any_work(arguments, message, tmp_path, data):
+def test_a_mistake_in_a_run_fails_before_any_work(arguments, message, tmp_path, folder):
     with pytest.raises(BabelclipError, match=message):
-        invoke("bench", "run", "--out", tmp_path / "out", "--data-root", data.parent, *arguments)
+        invoke("bench", "run", "--out", tmp_path / "out", "--data-root", folder.parent, *arguments)
 
 
-def test_data_sets_are_listed_shown_and_checked(data):
+def test_data_sets_are_listed_shown_and_checked(folder):
     listed = invoke("data", "list")
     assert all(name in listed for name in DATASETS)
     shown = invoke("data", "show", "crossmodal3600")
     assert "Thapliyal" in shown
     assert "captions.jsonl" in shown
-    checked = invoke("data", "check", "folder", data)
+    checked = invoke("data", "check", "folder", folder)
     assert re.search(r"de German\s+train\s+24\s+24", checked)
-    (data / "sw.test.tsv").write_text("image\ten\tsw\nnowhere.png\ta\tb\n")
+    (folder / "sw.test.tsv").write_text("image\ten\tsw\nnowhere.png\ta\tb\n")
     try:
-        broken = invoke("data", "check", "folder", data, code=1)
+        broken = invoke("data", "check", "folder", folder, code=1)
     finally:
-        (data / "sw.test.tsv").unlink()
+        (folder / "sw.test.tsv").unlink()
     assert "there is no picture 'nowhere.png'" in broken
     assert re.search(r"1 of\s+5", broken)
     with pytest.raises(UnknownNameError, match="Did you mean 'pictograms'"):

@@ -29,7 +29,6 @@ class Where:
         folders: unless its folder is given here by name,
         images: or its folder of pictures,
         image_vectors: or a file of their vectors.
-        base: the base model, where it is not the plan's.
         device: where to run.
         cache: folder of the cache; None keeps vectors in memory.
     """
@@ -38,7 +37,6 @@ class Where:
     folders: Mapping[str, Path] = field(default_factory=dict)
     images: Mapping[str, Path] = field(default_factory=dict)
     image_vectors: Mapping[str, Path] = field(default_factory=dict)
-    base: str | None = None
     device: str | None = None
     cache: Path | None = None
 
@@ -99,7 +97,7 @@ def prepare(plan: Plan, where: Where, datasets: Registry[Dataset], bar: Bar | No
         for language in languages:
             corpus = datasets[source.dataset].load(places[source.dataset], language, source.split)
             corpora[source, language] = corpus.first_captions() if source.captions == "first" else corpus
-    student = load(where.base or plan.base, device=where.device, cache=Cache(where.cache))
+    student = load(plan.base, device=where.device, cache=Cache(where.cache))
     ready = {
         (source, language): student.teacher.prepare(corpus, bar(f"looking at pictures, {language}") if bar else None)
         for (source, language), corpus in corpora.items()

@@ -42,6 +42,8 @@ def run_side_by_side(
                     runs, seconds, notes = one.result()
                     for each in notes:
                         listener.note(each)
+                    if listener.bar is not None:
+                        listener.bar(f"{job.key}: languages")(len(job.order), len(job.order))
                     listener.finished(job, runs, seconds)
                 _show(running.values(), out, listener)
         except BaseException:

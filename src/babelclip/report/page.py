@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from babelclip.errors import MissingExtraError
-from babelclip.evaluation import METRICS, Results, Run
+from babelclip.evaluation import Results, Run
 from babelclip.files import write_whole
 from babelclip.languages import language_name
 from babelclip.report.aggregate import by_gallery, by_method, orders_of
@@ -94,7 +94,6 @@ def write_page(
                     list(sheets_of(runs, metric, published=published).values()))
             for name, runs in galleries.items()
         ],
-        metrics=METRICS,
         more=more,
         searches=searches,
         commands=commands,
