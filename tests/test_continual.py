@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import babelclip
-from babelclip.continual import Gallery, Stage, run_stream
+from babelclip.continual import Evaluator, Gallery, Stage, run_stream
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders import encode_tokens
 from babelclip.errors import FormatError, ModelError, SettingError
@@ -110,3 +110,22 @@ def test_a_learnt_folder_needs_its_own_base_model(tiny, examples, quick, tmp_pat
         babelclip.load(tmp_path / "de", base="pictoclip", device="cpu")
     with pytest.raises(ModelError, match=r"the base model of .*de', './gone', cannot be loaded.*Say where it lies now"):
         babelclip.load(tmp_path / "de", base="./gone")
+
+
+def test_no_changed_text_is_missed_and_no_unchanged_one_is_encoded(tiny, examples, quick):
+    """A row of a token in the texts changes: the vectors are those of a full evaluation. Of another: none is made."""
+    student = babelclip.Student(tiny)
+    student.learn("de", examples["de"], settings=quick)
+    gallery = Gallery("test", examples["de"])
+    evaluator = Evaluator(tiny)
+    evaluator.score(student.lexicon, gallery)
+    used = {token for sequence in student.lexicon.encode(examples["de"].texts) for token in sequence}
+    idle = next(token for token in range(len(student.lexicon.table)) if token not in used)
+    for token, encoded in ((idle, 24), (min(used), 48)):
+        lexicon = student.lexicon.copy()
+        lexicon.table = student.lexicon.table.clone()
+        lexicon.table[token] += 1
+        found = evaluator._look(lexicon, gallery).vectors
+        assert evaluator.encoded == encoded
+        assert torch.equal(found, Evaluator(tiny)._look(lexicon, gallery).vectors)
+        student.lexicon = lexicon
