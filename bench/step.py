@@ -2,8 +2,9 @@
 
 python bench/step.py --tower b32 --rows 400000 --batch 32 [--captions FOLDER]       # prints one JSON object
 
-A process of its own, so that its peak memory is that of this measurement. Both versions run in turn; seconds are
-medians over the turns. FLOPs: ``FrozenTextTower.flops``: those that are done, attention's own products not counted.
+A process of its own, so that its peak memory is that of this measurement. Both versions and the products that give the
+machine's peak run in turn; figures are medians over the turns. FLOPs:
+``FrozenTextTower.flops``: those that are done, attention's own products not counted.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 import babelclip
 from babelclip.config import TaskSettings
+from babelclip.data import Batch
 from babelclip.encoders.frozen import FrozenTextTower
 from babelclip.encoders.layout import lay_out
 from babelclip.encoders.tower import first_ends
 from babelclip.lexicon import Lexicon, Tokens, tokenise
 from babelclip.methods import Task, compose
-from babelclip.training import Batch, TaskTrainer
+from babelclip.training import TaskTrainer
 from babelclip.training.allocator import keep_freed_memory
 from babelclip.training.batches import plan_epoch, prepare_ahead
 
@@ -147,7 +149,7 @@ def measure(
     generator = torch.Generator().manual_seed(2)
     features = (torch.randn(len(texts), TOWERS[tower][4], generator=generator),
                 torch.randn(len(texts) // 5 + 1, TOWERS[tower][4], generator=generator))  # fmt: skip
-    peak = matmul_peak(torch.float32 if precision == "float32" else torch.bfloat16)
+    dtype, peaks = torch.float32 if precision == "float32" else torch.bfloat16, []
     count = max(3, 256 // batch)  # batches of neighbours, spread over both languages
     blocks = [torch.arange(batch) + len(texts) * k // count for k in range(count)]
     everything = torch.cat(blocks)
@@ -165,6 +167,7 @@ def measure(
     ours.seen.clear()
     turns: dict[str, list[float]] = {name: [] for name in memory}
     for _ in range(TURNS):
+        peaks.append(matmul_peak(dtype))
         started = time.perf_counter()
         ours.epoch(everything)
         turns["ours"].append((time.perf_counter() - started) / count)
@@ -173,6 +176,7 @@ def measure(
             dense_step(dense, texts, features, block)
         if baseline:
             turns["published"].append((time.perf_counter() - started) / count)
+    peak = statistics.median(peaks)
     seconds = {name: statistics.median(values) for name, values in turns.items()}
     layouts = [lay_out(ids, first_ends(ids, task.lexicon.eos)) for ids in ours.seen]
     flops = sum(encoder.text_tower.flops(layout) for layout in layouts)

@@ -64,7 +64,8 @@ def methods_page() -> str:
     for name in METHODS:
         method = METHODS[name]
         needs = "yes" if method.needs_language else "no"
-        lines.append(f"| `{name}` | {method.idea} | `{method.initialiser or 'normal'}` | {needs} | {method.paper} |")
+        rows = method().wishes().get("initialiser", "normal")
+        lines.append(f"| `{name}` | {method.idea} | `{rows}` | {needs} | {method.paper} |")
     lines += ["\n## How new rows start (`initialiser`)\n", "| name | meaning |", "|---|---|"]
     for name in INITIALISERS:
         meaning = " ".join((INITIALISERS[name].__doc__ or "").split())

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 import babelclip
+from babelclip.acquirers import Learnt
 from babelclip.continual import Evaluator, Gallery, Stage, run_stream
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders import encode_tokens
@@ -118,14 +119,14 @@ def test_no_changed_text_is_missed_and_no_unchanged_one_is_encoded(tiny, example
     student.learn("de", examples["de"], settings=quick)
     gallery = Gallery("test", examples["de"])
     evaluator = Evaluator(tiny)
-    evaluator.score(student.lexicon, gallery)
+    evaluator.score(student.learnt, gallery)
     used = {token for sequence in student.lexicon.encode(examples["de"].texts) for token in sequence}
     idle = next(token for token in range(len(student.lexicon.table)) if token not in used)
     for token, encoded in ((idle, 24), (min(used), 48)):
         lexicon = student.lexicon.copy()
         lexicon.table = student.lexicon.table.clone()
         lexicon.table[token] += 1
-        found = evaluator._look(lexicon, gallery).vectors
+        found = evaluator._look(Learnt(lexicon), gallery).vectors
         assert evaluator.encoded == encoded
-        assert torch.equal(found, Evaluator(tiny)._look(lexicon, gallery).vectors)
-        student.lexicon = lexicon
+        assert torch.equal(found, Evaluator(tiny)._look(Learnt(lexicon), gallery).vectors)
+        student.learnt = Learnt(lexicon)

@@ -15,10 +15,11 @@ from tokenizers import Tokenizer
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from babelclip.config import TaskSettings
+from babelclip.data import Batch
 from babelclip.encoders.frozen import FrozenTextTower
 from babelclip.lexicon import Lexicon, learn_bpe
 from babelclip.methods import Task, compose
-from babelclip.training import Batch, TaskTrainer
+from babelclip.training import TaskTrainer
 
 SHARED = Path(__file__).parents[2] / "shared"
 GOLDEN = SHARED / "golden"
@@ -79,7 +80,7 @@ def test_replay_gives_the_recorded_losses_scales_and_table(method: str, names: s
         ends = torch.from_numpy(batches[f"step{k:03}/eos_ids"])
         assert ((part["input_ids"] == task.lexicon.eos).int().argmax(1) == ends).all()
         with torch.no_grad():
-            texts = trainer.encode(part["input_ids"])
+            texts, _ = trainer.encode(part["input_ids"])
         torch.testing.assert_close(texts, part["sentence_embedding"], rtol=0, atol=5e-6)
         assert float(trainer.temperature.detach()) == pytest.approx(recorded["temp_before"], abs=5e-6)
         found = trainer.step(Batch(part["input_ids"], part["vision_ids"], part["labels"], part["labels_ve"]))

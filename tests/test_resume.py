@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import babelclip
+from babelclip.acquirers import Learnt
 from babelclip.continual import Gallery, Stage, run_stream
 from babelclip.data.examples import base_lexicon
 from babelclip.errors import BabelclipError, FormatError, SettingError
@@ -54,14 +55,14 @@ def run(tiny, examples, settings, checkpoints=None, stop=None, method=None, vali
             raise PowerCutError
 
     return train_task(
-        tiny, base_lexicon(tiny), examples["de"], method or Stack([Momentum()]), settings, on_step=on_step,
-        checkpoints=checkpoints, validate=(lambda lexicon: float(lexicon.table.sum())) if validation else None,
+        tiny, Learnt(base_lexicon(tiny)), examples["de"], method or Stack([Momentum()]), settings, on_step=on_step,
+        checkpoints=checkpoints, validate=(lambda learnt: float(learnt.lexicon.table.sum())) if validation else None,
     )  # fmt: skip
 
 
 def same(found, expected):
-    assert torch.equal(found[0].table, expected[0].table)
-    assert torch.equal(found[0].uses, expected[0].uses)
+    assert torch.equal(found[0].lexicon.table, expected[0].lexicon.table)
+    assert torch.equal(found[0].lexicon.uses, expected[0].lexicon.uses)
     forget = {"seconds": 0.0}
     assert dataclasses.replace(found[1], **forget) == dataclasses.replace(expected[1], **forget)
 
@@ -87,12 +88,12 @@ def test_interrupted_many_times_and_in_the_last_validation(tiny, examples, quick
             run(tiny, examples, quick, checkpoints, stop=stop)
     seen = []
 
-    def validate(lexicon):
-        seen.append(lexicon)
+    def validate(learnt):
+        seen.append(learnt)
         raise PowerCutError
 
     with pytest.raises(PowerCutError):
-        train_task(tiny, base_lexicon(tiny), examples["de"], Stack([Momentum()]), quick,
+        train_task(tiny, Learnt(base_lexicon(tiny)), examples["de"], Stack([Momentum()]), quick,
                    checkpoints=checkpoints, validate=validate)  # fmt: skip
     assert len(seen) == 1
     same(run(tiny, examples, quick, checkpoints), whole)
@@ -269,7 +270,7 @@ def test_the_log_of_a_new_run_replaces_the_old_one_and_foreign_files_are_refused
     file = tmp_path / "log.jsonl"
     for _ in range(2):
         log = JsonlLog(file)
-        train_task(tiny, base_lexicon(tiny), examples["de"], compose("cll"), quick, on_step=log)
+        train_task(tiny, Learnt(base_lexicon(tiny)), examples["de"], compose("cll"), quick, on_step=log)
         log.close()
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 7))
@@ -279,4 +280,4 @@ def test_the_log_of_a_new_run_replaces_the_old_one_and_foreign_files_are_refused
     assert lines[0]["learning_rate"] == 1e-3, "no warm-up with 6 steps"
     file.write_text("name,value\n1,2\n")
     with pytest.raises(FormatError, match=r"log.jsonl:1: not a line of a training log. Move the file away"):
-        train_task(tiny, base_lexicon(tiny), examples["de"], compose("cll"), quick, on_step=JsonlLog(file))
+        train_task(tiny, Learnt(base_lexicon(tiny)), examples["de"], compose("cll"), quick, on_step=JsonlLog(file))

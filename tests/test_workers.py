@@ -13,13 +13,15 @@ from safetensors.torch import load_file
 from transformers import CLIPModel
 
 import babelclip
+from babelclip.acquirers import Learnt
 from babelclip.continual import load
+from babelclip.data import Batch
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders.frozen import FrozenTextTower
 from babelclip.errors import SettingError
 from babelclip.lexicon import tokenise
 from babelclip.methods import Method, Stack, Task, compose
-from babelclip.training import Batch, TaskTrainer, Workers, train_task
+from babelclip.training import TaskTrainer, Workers, train_task
 
 SIZE = 7  # texts of a step: two processes get 3 and 4
 
@@ -59,9 +61,9 @@ def train(folder: Path, captions: Path) -> dict[str, torch.Tensor]:
         ids = tokens.inputs(chosen, bos=lexicon.bos, eos=lexicon.eos, max_length=lexicon.max_length)
         owner = examples.owner[chosen]
         losses.append(sum(trainer.step(Batch(ids, owner, examples.teachers[chosen], examples.images[owner])).values()))
-    whole, report = train_task(student.encoder, student.lexicon, examples, compose("teir"), settings)
+    whole, report = train_task(student.encoder, student.learnt, examples, compose("teir"), settings)
     return {
-        "double": trainer.full_table(), "temperature": trainer.temperature.detach(), "table": whole.table,
+        "double": trainer.full_table(), "temperature": trainer.temperature.detach(), "table": whole.lexicon.table,
         "losses": torch.tensor(losses, dtype=torch.float64), "loss": torch.tensor(report.loss, dtype=torch.float64),
     }  # fmt: skip
 
@@ -109,23 +111,27 @@ def test_every_text_belongs_to_one_process(size):
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_trains_almost_as_float32_does(tiny, examples, quick, precision):
     settings = dataclasses.replace(quick, epochs=20)
-    exact = train_task(tiny, base_lexicon(tiny), examples["de"], compose("cll"), settings)
+    exact = train_task(tiny, Learnt(base_lexicon(tiny)), examples["de"], compose("cll"), settings)
     half = train_task(
-        tiny, base_lexicon(tiny), examples["de"], compose("cll"), dataclasses.replace(settings, precision=precision)
+        tiny,
+        Learnt(base_lexicon(tiny)),
+        examples["de"],
+        compose("cll"),
+        dataclasses.replace(settings, precision=precision),
     )
     assert half[1].precision == precision
-    assert half[0].table.dtype == torch.float32
+    assert half[0].lexicon.table.dtype == torch.float32
     assert half[1].loss == pytest.approx(exact[1].loss, rel=0.02)
-    assert not torch.equal(half[0].table, exact[0].table), "the setting does something"
+    assert not torch.equal(half[0].lexicon.table, exact[0].lexicon.table), "the setting does something"
 
 
 def test_a_device_without_half_precision_falls_back_to_float32_and_says_so(tiny, examples, quick, monkeypatch):
-    exact = train_task(tiny, base_lexicon(tiny), examples["de"], compose("cll"), quick)
+    exact = train_task(tiny, Learnt(base_lexicon(tiny)), examples["de"], compose("cll"), quick)
     monkeypatch.setattr("torch.amp.is_autocast_available", lambda _: False)
     settings = dataclasses.replace(quick, precision="bfloat16")
-    fallen = train_task(tiny, base_lexicon(tiny), examples["de"], compose("cll"), settings)
+    fallen = train_task(tiny, Learnt(base_lexicon(tiny)), examples["de"], compose("cll"), settings)
     assert fallen[1].precision == "float32"
-    assert torch.equal(fallen[0].table, exact[0].table)
+    assert torch.equal(fallen[0].lexicon.table, exact[0].lexicon.table)
 
 
 def test_a_step_that_overflows_float16_is_left_out_and_the_next_one_counts(tiny, examples):

@@ -38,6 +38,8 @@ def identify(
 ) -> dict[str, Any]:
     """Return what must be the same when a stream is resumed."""
     rows = hashlib.sha256(student.lexicon.table.numpy().tobytes())
+    for name, tensor in sorted(student.learnt.acquirers.tensors().items()):
+        rows.update(name.encode() + tensor.contiguous().numpy().tobytes())
     return {
         "code": code_fingerprint()[:12], "base model": student.encoder.fingerprint[:12], "known": student.languages,
         "order": order, "method": method, "data": data_fingerprint(examples)[:12], "rows": rows.hexdigest()[:12],

@@ -1,8 +1,9 @@
 """Scores after each task, where only texts that a task can have changed are encoded again.
 
 Texts are encoded in parts of ``PART`` in the order of their file. The vectors of a part depend on the token ids of its
-texts and on the rows of these ids alone, so a part with equal ids and equal rows has equal vectors, bit for bit: the
-incremental evaluation equals the full one exactly, also in a process that was started in the middle of a run.
+texts, on the rows of these ids and on the modules of its language alone, so a part where all three are equal has equal
+vectors, bit for bit: the incremental evaluation equals the full one exactly, also in a process that was started in the
+middle of a run.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from babelclip.acquirers import Learnt
 from babelclip.data import Examples
 from babelclip.encoders import DualEncoder, encode_tokens
 from babelclip.evaluation import bootstrap_intervals, retrieval_scores
-from babelclip.lexicon import Lexicon
 
 PART = 64
 Scores = dict[str, float]
@@ -43,7 +44,7 @@ class Gallery:
 class _Known:
     """What was found the last time."""
 
-    lexicon: Lexicon
+    learnt: Learnt
     parts: list[Sequences]
     vectors: Tensor
     scores: Scores
@@ -69,29 +70,31 @@ class Evaluator:
     _known: dict[tuple[str, str], _Known] = field(default_factory=dict, repr=False)
     _changed: tuple[Tensor, Tensor, Tensor] | None = field(default=None, repr=False)
 
-    def score(self, lexicon: Lexicon, gallery: Gallery) -> Scores:
-        """Return the retrieval scores of a gallery with the newest tokenizer of a lexicon, in percent."""
+    def score(self, learnt: Learnt, gallery: Gallery) -> Scores:
+        """Return the retrieval scores of a gallery with the newest tokenizer, in percent."""
         started = time.perf_counter()
-        known = self._look(lexicon, gallery)
+        known = self._look(learnt, gallery)
         self.seconds += time.perf_counter() - started
         return known.scores
 
-    def intervals(self, lexicon: Lexicon, gallery: Gallery, *, seed: int) -> dict[str, tuple[float, float]]:
+    def intervals(self, learnt: Learnt, gallery: Gallery, *, seed: int) -> dict[str, tuple[float, float]]:
         """Return 95 % bootstrap intervals over the pictures of a gallery."""
         started = time.perf_counter()
-        vectors, part = self._look(lexicon, gallery).vectors, gallery.examples
+        vectors, part = self._look(learnt, gallery).vectors, gallery.examples
         found = bootstrap_intervals(vectors, part.images[:], part.owner, seed=seed, folds=gallery.folds)
         self.seconds += time.perf_counter() - started
         return found
 
-    def _look(self, lexicon: Lexicon, gallery: Gallery) -> _Known:
+    def _look(self, learnt: Learnt, gallery: Gallery) -> _Known:
         """Encode what has changed, and score again if anything has."""
-        examples = gallery.examples
+        examples, lexicon, modules = gallery.examples, learnt.lexicon, learnt.acquirers
         key = gallery.name, examples.language
         known = self._known.get(key) if self.incremental else None
         parts = list(_cut(lexicon.encode(examples.texts)))
         vectors = torch.empty(len(examples.texts), self.encoder.dim) if known is None else known.vectors
-        changed = None if known is None else self._rows_changed(known.lexicon.table, lexicon.table)
+        changed = None
+        if known is not None and modules.same_for(examples.language, known.learnt.acquirers):
+            changed = self._rows_changed(known.learnt.lexicon.table, lexicon.table)
         stale = [
             number
             for number, part in enumerate(parts)
@@ -100,14 +103,16 @@ class Evaluator:
         table = lexicon.table.to(self.encoder.device) if stale else lexicon.table
         for number in stale:
             start = number * PART
-            vectors[start : start + len(parts[number])] = encode_tokens(self.encoder, table, parts[number])
+            vectors[start : start + len(parts[number])] = encode_tokens(
+                self.encoder, table, parts[number], modules, examples.language
+            )
             self.encoded += len(parts[number])
         self.texts += len(examples.texts)
         if known is None or stale:
             scores = retrieval_scores(vectors, examples.images[:], examples.owner, folds=gallery.folds)
         else:
             scores = known.scores
-        self._known[key] = _Known(lexicon, parts, vectors, scores)
+        self._known[key] = _Known(learnt, parts, vectors, scores)
         return self._known[key]
 
     def _rows_changed(self, before: Tensor, after: Tensor) -> Tensor:

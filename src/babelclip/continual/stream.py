@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from babelclip.acquirers import Learnt
+from babelclip.acquirers.store import load_modules, pack_modules
 from babelclip.config import TaskSettings, derive_seed
 from babelclip.continual.cost import peak_memory_mb
 from babelclip.continual.identity import identify
@@ -105,7 +107,7 @@ def run_stream(
     if not names[0] or any(each != names[0] or len(set(each)) < len(each) for each in names):
         raise SettingError(f"the galleries of the stages are {names}", fix="Give all stages the same, at least one.")
     stack = compose(method)
-    student = Student(student.encoder, student.lexicon, student.teacher)
+    student = Student(student.encoder, student.learnt, student.teacher)
     evaluator = Evaluator(student.encoder, incremental)
     examples = [part for stage in stages for part in examples_of(stage)]
     identity = identify(student, order, stack.name, settings, examples)
@@ -141,7 +143,7 @@ def examples_of(stage: Stage) -> list[Examples]:
 
 
 def _measure(evaluator: Evaluator, student: Student, stage: Stage) -> Measured:
-    return {gallery.name: evaluator.score(student.lexicon, gallery) for gallery in stage.galleries}
+    return {gallery.name: evaluator.score(student.learnt, gallery) for gallery in stage.galleries}
 
 
 def _make_run(
@@ -156,7 +158,7 @@ def _make_run(
     initial = {metric: [one[name][metric] for one in done.initial] for metric in METRICS}
     chance = [chance_scores(each.examples.owner, len(each.examples.files), folds=each.folds) for each in galleries]
     intervals = [
-        evaluator.intervals(student.lexicon, each, seed=derive_seed("bootstrap", each.examples.language))
+        evaluator.intervals(student.learnt, each, seed=derive_seed("bootstrap", each.examples.language))
         for each in galleries
     ]
     train_seconds = sum(report.seconds for report in done.reports)
@@ -188,12 +190,12 @@ def _make_run(
 
 
 def _save(checkpoints: Checkpoints, identity: dict[str, Any], student: Student, stack: Stack, done: _Done) -> None:
-    """Save what is known after a task: the lexicon, the method's memory, scores and reports."""
-    lexicon = pack_lexicon(
+    """Save what is known after a task: words, modules, the method's memory, scores and reports."""
+    files = pack_modules(student.learnt.acquirers) | pack_lexicon(
         student.lexicon, base_lexicon(student.encoder),
         base_name=student.encoder.name, fingerprint=student.encoder.fingerprint,
     )  # fmt: skip
-    checkpoints.save(identity, asdict(done), stack.state_dict(), lexicon)
+    checkpoints.save(identity, asdict(done), stack.state_dict(), files)
 
 
 def _restore(
@@ -204,7 +206,8 @@ def _restore(
     if found is None:
         return None
     base = base_lexicon(student.encoder)
-    student.lexicon = load_lexicon(found.folder, base, fingerprint=student.encoder.fingerprint)
+    lexicon = load_lexicon(found.folder, base, fingerprint=student.encoder.fingerprint)
+    student.learnt = Learnt(lexicon, load_modules(found.folder, student.encoder))
     stack.load_state_dict(found.tensors)
     done = TypeAdapter(_Done).validate_python(found.state)
     evaluator.texts, evaluator.encoded, evaluator.seconds = done.texts, done.encoded, done.eval_seconds

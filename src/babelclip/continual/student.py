@@ -7,10 +7,12 @@ from pathlib import Path
 
 from torch import Tensor
 
+from babelclip.acquirers import Learnt
+from babelclip.acquirers.store import load_modules, save_modules
 from babelclip.config import TaskSettings, recipe_for
 from babelclip.data import Cache, Corpus, Examples, Teacher, read_captions, user_cache
 from babelclip.data.examples import base_lexicon
-from babelclip.encoders import DEFAULT_MODEL, DualEncoder, encode_tokens, load_encoder
+from babelclip.encoders import DEFAULT_MODEL, DualEncoder, load_encoder
 from babelclip.encoders.base import Progress
 from babelclip.errors import ModelError, SettingError
 from babelclip.evaluation import retrieval_scores
@@ -22,19 +24,24 @@ from babelclip.training import Checkpoints, OnStep, TaskReport, train_task
 
 
 class Student:
-    """A frozen base model and a lexicon that grows. The image side never changes.
+    """A frozen base model, a lexicon that grows, and modules of the text tower. The image side never changes.
 
     Attributes:
         encoder: the base model.
-        lexicon: all words learnt so far; a new object after each ``learn``.
+        learnt: all words and modules learnt so far; a new object after each ``learn``.
         teacher: the base model's vectors, remembered.
     """
 
-    def __init__(self, encoder: DualEncoder, lexicon: Lexicon | None = None, teacher: Teacher | None = None) -> None:
-        """Start from a base model, or go on with a lexicon learnt on it; ``load`` does it by name."""
+    def __init__(self, encoder: DualEncoder, learnt: Learnt | None = None, teacher: Teacher | None = None) -> None:
+        """Start from a base model, or go on with what was learnt on it; ``load`` does it by name."""
         self.encoder = encoder
-        self.lexicon = base_lexicon(encoder) if lexicon is None else lexicon
+        self.learnt = Learnt(base_lexicon(encoder)) if learnt is None else learnt
         self.teacher = Teacher(encoder) if teacher is None else teacher
+
+    @property
+    def lexicon(self) -> Lexicon:
+        """All words learnt so far."""
+        return self.learnt.lexicon
 
     @property
     def languages(self) -> list[str]:
@@ -70,26 +77,28 @@ class Student:
         examples = self.examples(language, data)
         held_out = None if validation is None else self.examples(language, validation)
         stack = compose(method) if isinstance(method, str) else method
-        self.lexicon, report = train_task(
-            self.encoder, self.lexicon, examples, stack, settings or recipe_for(self.encoder.name),
-            validate=None if held_out is None else lambda draft: self.evaluate(held_out, lexicon=draft)["r_mean"],
+        self.learnt, report = train_task(
+            self.encoder, self.learnt, examples, stack, settings or recipe_for(self.encoder.name),
+            validate=None if held_out is None else lambda draft: self.evaluate(held_out, learnt=draft)["r_mean"],
             cache=self.teacher.cache, on_step=on_step,
             identity={} if held_out is None else {"validation data": held_out.fingerprint()},
             checkpoints=Checkpoints(Path(checkpoints)) if isinstance(checkpoints, (str, Path)) else checkpoints,
         )  # fmt: skip
         return report
 
-    def encode_texts(self, texts: Sequence[str], *, language: str | None = None) -> Tensor:
+    def encode_texts(self, texts: Sequence[str], *, language: str | None = None, snapshot: bool = True) -> Tensor:
         """Return (N, dim) vectors of texts in any learnt language, not normalised.
 
         Args:
             texts: the texts.
-            language: cut the texts with the tokenizer that this language was learnt with; by default with the newest.
+            language: their language: its modules are used, if it has any.
+            snapshot: where a language is given, cut the texts with the tokenizer that it was learnt with (no
+                tokenisation drift); False: with the newest, as without a language.
 
         Raises:
             UnknownNameError: the language has not been learnt.
         """
-        return encode_tokens(self.encoder, self.lexicon.table, self.lexicon.encode(texts, language))
+        return self.learnt.encode(self.encoder, texts, language, snapshot=snapshot and language is not None)
 
     def encode_images(self, files: Sequence[Path | str], *, progress: Progress | None = None) -> Tensor:
         """Return (N, dim) vectors of pictures, not normalised; no language ever changes them.
@@ -99,15 +108,16 @@ class Student:
         """
         return self.encoder.encode_images([Path(file) for file in files], progress=progress)
 
-    def evaluate(self, examples: Examples, *, lexicon: Lexicon | None = None) -> dict[str, float]:
+    def evaluate(self, examples: Examples, *, learnt: Learnt | None = None) -> dict[str, float]:
         """Return the retrieval scores of one language's examples: all ``METRICS`` in percent, and the median ranks.
+
+        Texts are cut with the newest tokenizer. Methods that need a text's language are told it.
 
         Args:
             examples: texts and pictures; the gallery is all their pictures.
-            lexicon: score with another lexicon than the student's own.
+            learnt: score with something else than the student's own.
         """
-        words = self.lexicon if lexicon is None else lexicon
-        texts = encode_tokens(self.encoder, words.table, words.encode(examples.texts))
+        texts = (learnt or self.learnt).encode(self.encoder, examples.texts, examples.language)
         return retrieval_scores(texts, examples.images[:], examples.owner)
 
     def examples(
@@ -130,6 +140,7 @@ class Student:
 
     def save(self, folder: Path | str) -> None:
         """Write what was learnt; the base model is not copied, only named and fingerprinted."""
+        save_modules(self.learnt.acquirers, Path(folder))
         save_lexicon(
             self.lexicon, base_lexicon(self.encoder), Path(folder),
             base_name=self.encoder.name, fingerprint=self.encoder.fingerprint,
@@ -166,4 +177,5 @@ def load(
             fix="Say where it lies now: base=... in Python, --base in `babelclip evaluate`.",
         ) from error
     lexicon = load_lexicon(folder, base_lexicon(encoder), fingerprint=encoder.fingerprint)
-    return Student(encoder, lexicon, Teacher(encoder, cache))
+    modules = load_modules(folder, encoder)
+    return Student(encoder, Learnt(lexicon, modules), Teacher(encoder, cache))

@@ -1,5 +1,6 @@
 """Captions in, checked; teacher vectors beside them; what is computed once is kept."""
 
+from babelclip.data.batch import Batch
 from babelclip.data.cache import Cache, user_cache
 from babelclip.data.captions import read_captions
 from babelclip.data.examples import Examples, Teacher
@@ -8,6 +9,6 @@ from babelclip.data.gather import Caption, Corpus, Gatherer, Images
 from babelclip.data.vectors import ImageVectors, read_image_vectors
 
 __all__ = [
-    "Cache", "Caption", "Corpus", "Examples", "Features", "Gatherer", "ImageVectors", "Images", "Teacher",
+    "Batch", "Cache", "Caption", "Corpus", "Examples", "Features", "Gatherer", "ImageVectors", "Images", "Teacher",
     "read_captions", "read_image_vectors", "user_cache",
 ]  # fmt: skip

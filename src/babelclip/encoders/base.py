@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from tokenizers import Tokenizer
 from torch import Tensor, device
 
+from babelclip.encoders.insert import Insert, TowerShape
 from babelclip.encoders.layout import Layout
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) while something long runs."""
+
+
+class TextTower(Protocol):
+    """A text tower, from token rows to vectors.
+
+    Attributes:
+        shape: its sizes.
+    """
+
+    shape: TowerShape
+
+    def __call__(self, rows: Tensor, layout: Layout, inserts: Sequence[Insert] = ()) -> Tensor:
+        """Run the tower.
+
+        Args:
+            rows: (N, width) one row a node; gradients flow through.
+            layout: how the nodes make up B texts of at most ``max_length`` tokens.
+            inserts: what is put into it.
+
+        Returns:
+            (B, dim) projected vectors at the first end-of-text of each text, not normalised.
+        """
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return all weights by name."""
+
+    def with_weights(self, weights: Mapping[str, Tensor]) -> TextTower:
+        """Return the same tower with other weights; gradients flow to them."""
 
 
 class DualEncoder(Protocol):
@@ -40,16 +69,9 @@ class DualEncoder(Protocol):
     dim: int
     device: device
 
-    def text_tower(self, rows: Tensor, layout: Layout) -> Tensor:
-        """Run the frozen text tower on token rows; ``tower.encode_batch`` does it from token ids.
-
-        Args:
-            rows: (N, width) one row a node; gradients flow through.
-            layout: how the nodes make up B texts of at most ``max_length`` tokens.
-
-        Returns:
-            (B, dim) projected vectors at the first end-of-text of each text, not normalised.
-        """
+    @property
+    def text_tower(self) -> TextTower:
+        """The frozen text tower; ``tower.encode_batch`` runs it from token ids."""
 
     def encode_images(self, files: Sequence[Path], *, batch_size: int = 64, progress: Progress | None = None) -> Tensor:
         """Return (N, dim) projected image vectors, not normalised.

@@ -19,7 +19,6 @@ from babelclip.errors import ModelError
 
 if TYPE_CHECKING:
     from babelclip.encoders.base import Progress
-    from babelclip.encoders.layout import Layout
 
 
 class ClipEncoder:
@@ -48,7 +47,7 @@ class ClipEncoder:
         if not getattr(tokenizer, "is_fast", False):
             raise ModelError(f"{name} has no fast tokenizer", fix="Save one with tokenizer.json beside the weights.")
         self._model: CLIPModel = model.eval().requires_grad_(False).to(device)
-        self._tower = FrozenTextTower(self._model.text_model, self._model.text_projection)
+        self.text_tower = FrozenTextTower(self._model.text_model, self._model.text_projection)
         self._processor = AutoImageProcessor.from_pretrained(source, backend="pil")
         self.name, self.device = name, device
         self.tokenizer = tokenizer.backend_tokenizer
@@ -60,10 +59,6 @@ class ClipEncoder:
             self._model, self.tokenizer.to_str(), self._processor.to_json_string(), _behaviour(model.config)
         )
         del self._model.text_model.encoder  # its weights live on, arranged, in the tower
-
-    def text_tower(self, rows: Tensor, layout: Layout) -> Tensor:
-        """Token rows of nodes (N, width) to projected vectors (B, dim); see ``DualEncoder``."""
-        return self._tower(rows, layout)
 
     @torch.inference_mode()
     def encode_images(self, files: Sequence[Path], *, batch_size: int = 64, progress: Progress | None = None) -> Tensor:

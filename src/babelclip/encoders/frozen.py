@@ -12,7 +12,8 @@ Against running the layers one by one, five things change and the vectors do not
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 import torch
@@ -20,10 +21,15 @@ from torch import Tensor
 from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention, silu
 from transformers.activations import ACT2FN
 
+from babelclip.encoders.insert import Insert, Part, TowerShape
 from babelclip.encoders.layout import Layout, Pick, Spread
 
 Affine = tuple[Tensor, Tensor]
 """Weight and bias."""
+
+
+# quick_gelu's factor is part of these weights and biases: multiplied in (1), divided out (-1), or neither (0).
+_POWER_OF_FACTOR = {"mlp_in": (1, 1), "mlp_out": (-1, 0)}
 
 
 class _Layer(NamedTuple):
@@ -38,26 +44,33 @@ class _Layer(NamedTuple):
 
 
 class FrozenTextTower:
-    """The text half of a ``transformers`` CLIP, from token rows to projected vectors."""
+    """The text half of a ``transformers`` CLIP, from token rows to projected vectors.
+
+    Attributes:
+        shape: its sizes.
+    """
 
     def __init__(self, text_model: Any, projection: Any) -> None:
         """Arrange the weights of a ``CLIPTextModel``'s inner model and of its projection; biases are kept."""
         config = text_model.config
-        self._heads: int = config.num_attention_heads
         self._epsilon: float = config.layer_norm_eps
         folded = config.hidden_act == "quick_gelu"
+        self._factor = 1.702 if folded else 1.0
         self._activation: Callable[[Tensor], Tensor] = silu if folded else ACT2FN[config.hidden_act]
         self._positions: Tensor = text_model.embeddings.position_embedding.weight.detach()
-        self._layers = [_arrange(layer, 1.702 if folded else 1.0) for layer in text_model.encoder.layers]
+        self._layers = [_arrange(layer, self._factor) for layer in text_model.encoder.layers]
         self._final_norm = _affine(text_model.final_layer_norm)
         self._projection: Tensor = projection.weight.detach()
+        width = config.hidden_size
+        self._heads: int = config.num_attention_heads
+        self.shape = TowerShape(len(self._layers), width, self._heads, len(self._projection))
 
-    def __call__(self, rows: Tensor, layout: Layout) -> Tensor:
+    def __call__(self, rows: Tensor, layout: Layout, inserts: Sequence[Insert] = ()) -> Tensor:
         """Rows of a batch's nodes (N, width) to vectors of its texts (B, dim)."""
         hidden = rows + self._positions[layout.positions]
-        for layer in self._layers[:-1]:
-            hidden = self._block(layer, hidden, layout)
-        pooled = self._last_block(self._layers[-1], hidden, layout)
+        for number, layer in enumerate(self._layers[:-1]):
+            hidden = self._block(number, layer, hidden, layout, inserts)
+        pooled = self._last_block(self._layers[-1], hidden, layout, inserts)
         return linear(self._norm(pooled, self._final_norm), self._projection)
 
     def flops(self, layout: Layout) -> int:
@@ -72,25 +85,75 @@ class FrozenTextTower:
         each_text = sizes[-1] - keys_and_values + self._projection.numel()
         return 4 * (each_node * len(layout.ids) + each_text * layout.batch)
 
-    def _block(self, layer: _Layer, hidden: Tensor, layout: Layout) -> Tensor:
-        """One layer, all nodes: (N, width) to (N, width)."""
-        fused = linear(self._norm(hidden, layer.norm1), *layer.attention_in)
-        query, key, value = self._heads_of(fused, layout, 3)
-        mixed = scaled_dot_product_attention(query, key, value, is_causal=True)
-        hidden = hidden + linear(_pick(mixed.transpose(1, 2).flatten(2).flatten(0, 1), layout), *layer.attention_out)
-        return hidden + self._mlp(layer, hidden)
+    def weights(self) -> dict[str, Tensor]:
+        """Return all weights by name, as ``transformers`` scales them; query, key and value are one matrix."""
+        found = {"positions": self._positions, "projection": self._projection}
+        for number, layer in enumerate(self._layers):
+            for name, (weight, bias) in layer._asdict().items():
+                power = _POWER_OF_FACTOR.get(name, (0, 0))
+                found[f"{number}.{name}.weight"] = weight / self._factor ** power[0]
+                found[f"{number}.{name}.bias"] = bias / self._factor ** power[1]
+        found["final_norm.weight"], found["final_norm.bias"] = self._final_norm
+        return found
 
-    def _last_block(self, layer: _Layer, hidden: Tensor, layout: Layout) -> Tensor:
+    def with_weights(self, weights: Mapping[str, Tensor]) -> FrozenTextTower:
+        """Return the same tower with other weights, named as in ``weights``; gradients flow to them."""
+        tower = copy(self)
+        tower._positions, tower._projection = weights["positions"], weights["projection"]
+        tower._final_norm = weights["final_norm.weight"], weights["final_norm.bias"]
+        tower._layers = []
+        for number in range(len(self._layers)):
+            parts = {}
+            for name in _Layer._fields:
+                power = _POWER_OF_FACTOR.get(name, (0, 0))
+                weight, bias = weights[f"{number}.{name}.weight"], weights[f"{number}.{name}.bias"]
+                parts[name] = weight * self._factor ** power[0], bias * self._factor ** power[1]
+            tower._layers.append(_Layer(**parts))
+        return tower
+
+    def _block(self, number: int, layer: _Layer, hidden: Tensor, layout: Layout, inserts: Sequence[Insert]) -> Tensor:
+        """One layer, all nodes: (N, width) to (N, width)."""
+        normed = self._norm(hidden, layer.norm1)
+        fused = linear(normed, *layer.attention_in)
+        fused = _project(fused, inserts, number, ("query", "key", "value"), normed)
+        query, key, value = self._heads_of(fused, layout, 3)
+        prefixes = self._prefixes(inserts, number)
+        if prefixes is None:
+            mixed = scaled_dot_product_attention(query, key, value, is_causal=True)
+        else:
+            seen = torch.ones(layout.length, layout.length, dtype=torch.bool, device=hidden.device).tril()
+            seen = torch.cat([seen.new_ones(layout.length, prefixes[0].shape[2]), seen], dim=1)
+            key, value = (torch.cat(pair, dim=2) for pair in zip(prefixes, (key, value), strict=True))
+            mixed = scaled_dot_product_attention(query, key, value, attn_mask=seen)
+        hidden = hidden + linear(_pick(mixed.transpose(1, 2).flatten(2).flatten(0, 1), layout), *layer.attention_out)
+        return _add_behind(hidden + self._mlp(layer, hidden), inserts, number)
+
+    def _last_block(self, layer: _Layer, hidden: Tensor, layout: Layout, inserts: Sequence[Insert]) -> Tensor:
         """The last layer at one node a text: (N, width) to (B, width)."""
-        width = hidden.shape[1]
+        number, width = len(self._layers) - 1, hidden.shape[1]
         weight, bias = layer.attention_in
         normed = self._norm(hidden, layer.norm1)
-        query = linear(normed[layout.ends], weight[:width], bias[:width]).view(layout.batch, self._heads, 1, -1)
+        asking = normed[layout.ends]
+        query = linear(asking, weight[:width], bias[:width])
+        query = _project(query, inserts, number, ("query",), asking, layout.ends).unflatten(1, (self._heads, 1, -1))
         fused = linear(normed, weight[width:], bias[width:])
+        fused = _project(fused, inserts, number, ("key", "value"), normed)
         key, value = self._heads_of(fused, layout, 2)
-        mixed = scaled_dot_product_attention(query, key, value, attn_mask=layout.visible[:, None, None])
+        seen, prefixes = layout.visible[:, None, None], self._prefixes(inserts, number)
+        if prefixes is not None:
+            key, value = (torch.cat(pair, dim=2) for pair in zip(prefixes, (key, value), strict=True))
+            seen = torch.cat([seen.new_ones(layout.batch, 1, 1, prefixes[0].shape[2]), seen], dim=3)
+        mixed = scaled_dot_product_attention(query, key, value, attn_mask=seen)
         pooled = hidden[layout.ends] + linear(mixed.flatten(1), *layer.attention_out)
-        return pooled + self._mlp(layer, pooled)
+        return _add_behind(pooled + self._mlp(layer, pooled), inserts, number, layout.ends)
+
+    def _prefixes(self, inserts: Sequence[Insert], number: int) -> tuple[Tensor, Tensor] | None:
+        """Keys and values (B, heads, P, width / heads) of all prefixes of a layer, or None."""
+        found = [pair for insert in inserts if (pair := insert.prefix(number)) is not None]
+        if not found:
+            return None
+        keys, values = (torch.cat(parts, dim=1).unflatten(2, (self._heads, -1)) for parts in zip(*found, strict=True))
+        return keys.transpose(1, 2), values.transpose(1, 2)
 
     def _mlp(self, layer: _Layer, hidden: Tensor) -> Tensor:
         return linear(self._activation(linear(self._norm(hidden, layer.norm2), *layer.mlp_in)), *layer.mlp_out)
@@ -102,6 +165,24 @@ class FrozenTextTower:
         """(N, parts * width) to ``parts`` tensors (B, heads, L, width / heads)."""
         by_head: tuple[Tensor, ...] = Spread.apply(fused, layout, parts, self._heads)  # type: ignore[no-untyped-call]
         return by_head
+
+
+def _project(
+    fused: Tensor, inserts: Sequence[Insert], number: int, parts: tuple[Part, ...], normed: Tensor,
+    nodes: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """Add what inserts add to some projections, which stand side by side in ``fused``."""
+    for insert in inserts:
+        added = [insert.project(number, part, normed, nodes) for part in parts]
+        if any(one is not None for one in added):
+            fused = fused + torch.cat([torch.zeros_like(normed) if one is None else one for one in added], dim=1)
+    return fused
+
+
+def _add_behind(hidden: Tensor, inserts: Sequence[Insert], number: int, nodes: Tensor | None = None) -> Tensor:
+    """Add what inserts make of the output of a layer; each sees the layer's own output."""
+    found = [one for insert in inserts if (one := insert.after_block(number, hidden, nodes)) is not None]
+    return torch.stack([hidden, *found]).sum(0) if found else hidden
 
 
 def _pick(places: Tensor, layout: Layout) -> Tensor:

@@ -41,26 +41,34 @@ class Layout:
     ends: Tensor
     visible: Tensor
 
+    @property
+    def texts(self) -> Tensor:
+        """(N,) text in which each node stands first."""
+        return self.places // self.length
+
     def to(self, device: torch.device) -> Layout:
         """Return the same on another device."""
         tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
         return Layout(self.batch, self.length, **tensors)
 
 
-def lay_out(ids: Tensor, ends: Tensor) -> Layout:
+def lay_out(ids: Tensor, ends: Tensor, groups: Tensor | None = None) -> Layout:
     """Find the nodes of a batch.
 
     Args:
         ids: (B, L) token ids on the CPU; what stands behind the end does not matter.
         ends: (B,) position of each text's first end-of-text.
+        groups: (B,) on the CPU; texts of different groups share no node. By default all are of one group.
     """
     batch, length = ids.shape
     table, last = ids.numpy(), ends.numpy()
-    order = np.lexsort(table.T[::-1])  # texts that begin alike become neighbours
-    in_order = table[order]
+    group = np.zeros(batch, dtype=np.int64) if groups is None else groups.numpy()
+    order = np.lexsort((*table.T[::-1], group))  # texts of a group that begin alike become neighbours
+    in_order, group = table[order], group[order]
     visible = np.arange(length) <= last[order, None]
     new = visible.copy()
-    new[1:] &= np.logical_or.accumulate(in_order[1:] != in_order[:-1], axis=1)
+    differs = (in_order[1:] != in_order[:-1]) | (group[1:] != group[:-1])[:, None]
+    new[1:] &= np.logical_or.accumulate(differs, axis=1)
     # Nodes are numbered row by row; a place that is not new has the node of the neighbour above.
     numbers = np.where(new, new.cumsum().reshape(batch, length) - 1, 0)
     numbers = np.maximum.accumulate(numbers, axis=0)

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
-from babelclip.encoders.layout import lay_out
+from babelclip.encoders.layout import Layout, lay_out
 
 if TYPE_CHECKING:
-    from babelclip.encoders.base import DualEncoder
+    from babelclip.encoders.base import DualEncoder, TextTower
+    from babelclip.encoders.insert import Insert, Modules
 
 
 def pad(sequences: Sequence[Sequence[int]], eos: int) -> Tensor:
@@ -32,22 +33,54 @@ def first_ends(ids: Tensor, eos: int) -> Tensor:
     return (ids == eos).int().argmax(dim=1)
 
 
-def encode_batch(encoder: DualEncoder, table: Tensor, ids: Tensor, eos: int) -> Tensor:
-    """Return (B, dim) vectors of texts, with gradient to the table.
+def encode_batch(
+    encoder: DualEncoder,
+    table: Tensor,
+    ids: Tensor,
+    eos: int,
+    modules: Modules | None = None,
+    languages: Sequence[str | None] = (),
+    *,
+    training: bool = False,
+) -> tuple[Tensor, list[Insert]]:
+    """Return (B, dim) vectors of texts, with gradient to the table and to modules, and the modules' inserts.
 
     Args:
         encoder: the base model.
         table: (R, width) rows, on the encoder's device.
         ids: (B, L) places of the tokens' rows in the table, on the CPU; padded behind the first ``eos``.
         eos: place of the end-of-text token's row.
+        modules: what may be put into the tower; None for nothing, and nothing is bit-identical to no modules.
+        languages: (B,) tags of the texts, for modules.
+        training: whether modules that choose by themselves at test time may use the language.
     """
-    layout = lay_out(ids, first_ends(ids, eos)).to(encoder.device)
-    return encoder.text_tower(embedding(layout.ids, table), layout)
+    tower, ends = encoder.text_tower, first_ends(ids, eos)
+
+    def run(layout: Layout, tower: TextTower, inserts: Sequence[Insert] = ()) -> Tensor:
+        on_device = layout.to(encoder.device)
+        return tower(embedding(on_device.ids, table), on_device, inserts)
+
+    if modules is None or not modules.active(languages):
+        return run(lay_out(ids, ends), tower), []
+    queries = None
+    if modules.wants_queries():
+        with torch.no_grad():
+            queries = run(lay_out(ids, ends), tower)
+    choice = modules.choose(languages, queries, training=training)
+    layout = lay_out(ids, ends, choice.groups)
+    inserts = choice.inserts(layout.to(encoder.device))
+    return run(layout, tower if choice.weights is None else tower.with_weights(choice.weights), inserts), inserts
 
 
 @torch.inference_mode()
 def encode_tokens(
-    encoder: DualEncoder, table: Tensor, sequences: Sequence[Sequence[int]], *, batch_size: int = 256
+    encoder: DualEncoder,
+    table: Tensor,
+    sequences: Sequence[Sequence[int]],
+    modules: Modules | None = None,
+    language: str | None = None,
+    *,
+    batch_size: int = 256,
 ) -> Tensor:
     """Encode token ids with a frozen tower and any table of rows.
 
@@ -57,6 +90,8 @@ def encode_tokens(
         encoder: the base model.
         table: (V, width) rows; the base model's own table gives its own English vectors.
         sequences: ids with start and end tokens.
+        modules: what may be put into the tower.
+        language: the language of all texts, for modules that need it.
         batch_size: texts at a time.
 
     Returns:
@@ -68,5 +103,6 @@ def encode_tokens(
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         ids = pad([sequences[i] for i in chosen], encoder.eos)
-        vectors[chosen] = encode_batch(encoder, table, ids, encoder.eos).float().cpu()
+        found, _ = encode_batch(encoder, table, ids, encoder.eos, modules, [language] * len(ids))
+        vectors[chosen] = found.float().cpu()
     return vectors

@@ -93,9 +93,10 @@ def count_standings(texts: Tensor, images: Tensor, owner: Tensor) -> tuple[Stand
         DataError: an image has no text, so it has no right answer.
     """
     for name, vectors in (("text", texts), ("picture", images)):
-        if not vectors.isfinite().all():
+        finite = vectors.norm(dim=-1).isfinite()
+        if not finite.all():
             raise ModelError(
-                f"{int((~vectors.isfinite()).any(dim=1).sum())} of {len(vectors)} {name} vectors are not finite",
+                f"{int((~finite).sum())} of {len(vectors)} {name} vectors are not finite",
                 fix="The model is broken or overflowed: learn again with a lower learning_rate.",
             )
     sizes = owner.bincount(minlength=len(images))

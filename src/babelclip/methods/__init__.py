@@ -3,9 +3,9 @@
 The objective (``cross_lingual`` L_cl + ``cross_modal`` L_cm) belongs to the training loop; a method only adds.
 """
 
-from babelclip.methods.base import Method, RowScale, Step, Task
-from babelclip.methods.cll import CLL
-from babelclip.methods.stack import METHODS, Stack, compose
-from babelclip.methods.teir import TEIR
+from babelclip.methods.base import Method, RowScale, Step, Task, Trained
+from babelclip.methods.names import split_names
+from babelclip.methods.registry import METHODS, compose
+from babelclip.methods.stack import Stack
 
-__all__ = ["CLL", "METHODS", "TEIR", "Method", "RowScale", "Stack", "Step", "Task", "compose"]
+__all__ = ["METHODS", "Method", "RowScale", "Stack", "Step", "Task", "Trained", "compose", "split_names"]

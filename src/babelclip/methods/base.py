@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
-from babelclip.lexicon import Lexicon
+from babelclip.acquirers import Acquirer
+from babelclip.data import Batch, Examples
+from babelclip.encoders.insert import Insert, TowerShape
+from babelclip.lexicon import Lexicon, Tokens
+
+NONE = torch.empty(0, dtype=torch.int64)
 
 
 @dataclass(frozen=True)
@@ -21,12 +27,27 @@ class Task:
         number: 0 for the first task of the stream.
         lexicon: the lexicon, already grown for the language.
         used: (k,) sorted ids that occur in the training texts, T_t: without special tokens, before truncation.
+        replayed: (r,) sorted ids that occur in texts of earlier tasks that are trained on again.
+        seed: of the run; a method derives its own from it.
+        examples: the training texts with the teacher's vectors.
+        tokens: the texts' tokens.
+        vectors_before: returns (M, dim) vectors of the texts from the model as it was before the lexicon grew.
     """
 
     language: str
     number: int
     lexicon: Lexicon
     used: Tensor
+    replayed: Tensor = field(default_factory=lambda: NONE)
+    seed: int = 0
+    examples: Examples | None = None
+    tokens: Tokens | None = None
+    vectors_before: Callable[[], Tensor] | None = None
+
+    @property
+    def trained(self) -> Tensor:
+        """(k,) sorted ids of all texts that are trained on: the task's own and replayed ones."""
+        return torch.cat([self.used, self.replayed]).unique() if len(self.replayed) else self.used
 
 
 @dataclass(frozen=True)
@@ -35,17 +56,58 @@ class Step:
 
     Attributes:
         row_ids: (R,) ids of the rows that this task trains.
-        rows: (R, width) those rows, with gradient.
+        parameters: what is trained, by name, with gradient: ``rows`` (R, width), and modules as ``kind/owner/name``.
         texts: (B, dim) student vectors of the batch, with gradient.
         teachers: (B, dim) English teacher vectors.
         images: (B, dim) image vectors.
+        image_ids: (B,) equal where two texts share an image.
+        temperature: the learnable scalar of the contrastive term.
+        cross_modal: weight of that term.
+        places: (B,) where the texts stand in the task's examples; None where they come from elsewhere.
+        inserts: what each kind of module put into the tower for this process's part of the batch.
+        encode: gives (M, dim) vectors, with gradient, of token ids with specials and the languages of the texts.
     """
 
     row_ids: Tensor
-    rows: Tensor
+    parameters: Mapping[str, Tensor]
     texts: Tensor
     teachers: Tensor
     images: Tensor
+    image_ids: Tensor
+    temperature: Tensor
+    cross_modal: float
+    places: Tensor | None
+    inserts: Sequence[Insert]
+    encode: Callable[[Sequence[Sequence[int]], Sequence[str]], Tensor]
+
+    @property
+    def rows(self) -> Tensor:
+        """(R, width) the rows in training, with gradient."""
+        return self.parameters["rows"]
+
+
+class Trained(Protocol):
+    """A finished task, as methods see it; its parameters hold the weights that were kept (the best epoch's)."""
+
+    @property
+    def row_ids(self) -> Tensor:
+        """(R,) ids of the rows that were trained."""
+
+    @property
+    def parameters(self) -> Mapping[str, Tensor]:
+        """What was trained, by name."""
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the task's texts in their order, each once; the last incomplete batch is left out, as in training."""
+
+    def gradients(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the gradient of the objective alone, L_cl and L_cm, by parameter."""
+
+    def vectors(self) -> Tensor:
+        """Return (M, dim) vectors of the task's texts."""
+
+    def last_weights(self) -> AbstractContextManager[None]:
+        """Put the last epoch's weights into the parameters inside the context, whichever were kept."""
 
 
 @dataclass(frozen=True)
@@ -71,25 +133,42 @@ class RowScale:
         return RowScale(self.gradient * other.gradient, self.decay * other.decay)
 
 
+@dataclass
 class Method:
     """Base of all methods: does nothing. Override the hooks that the idea needs.
+
+    A subclass is a dataclass; its fields are the options that users write behind its name: ``er(memory=500)``.
 
     Attributes:
         name: what users type.
         idea: one sentence.
         paper: where it was published.
         needs_language: whether a text's language must be known at test time.
-        initialiser: how it wants new rows to start, a name of ``lexicon.INITIALISERS``; None for no wish.
+        needs_memory: whether it keeps texts of earlier tasks.
+        replays: whether ``extra_rows`` are those of texts that are trained on again.
     """
 
     name: ClassVar[str]
     idea: ClassVar[str]
     paper: ClassVar[str]
+    equation: ClassVar[str] = "-"
     needs_language: ClassVar[bool] = False
-    initialiser: ClassVar[str | None] = None
+    needs_memory: ClassVar[bool] = False
+    replays: ClassVar[bool] = False
+
+    def wishes(self) -> dict[str, object]:
+        """Return settings of a task that belong to the idea, such as ``initialiser``."""
+        return {}
+
+    def acquirer(self, shape: TowerShape) -> Acquirer | None:
+        """Return the kind of modules that it puts into the tower, or None."""
 
     def before_task(self, task: Task) -> None:
         """Look at a task before its first step; the lexicon has grown, nothing has been trained."""
+
+    def extra_rows(self, task: Task) -> Tensor:
+        """Return (k,) ids of rows that the method trains beside those of the task's own texts."""
+        return NONE
 
     def row_scale(self, task: Task) -> RowScale | None:
         """Return the row scales of this task, or None for no scaling."""
@@ -98,8 +177,16 @@ class Method:
         """Return named scalars to add to the loss of a step."""
         return {}
 
-    def after_task(self, task: Task) -> None:
-        """Look at a finished task; the trained rows are in the lexicon, the uses are not yet counted."""
+    def gradient_terms(self, task: Task, step: Step) -> dict[str, Tensor]:
+        """Return what to add to the gradients of a step, by parameter; the parameters' ``grad`` are formed already."""
+        return {}
+
+    def after_task(self, task: Task, trained: Trained) -> dict[str, Tensor]:
+        """Look at a finished task; return what to add to its parameters, by name.
+
+        The uses are not yet counted.
+        """
+        return {}
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return what the method remembers between steps and tasks, by name; an interrupted run goes on from it.

@@ -1,18 +1,19 @@
-"""Several methods at once: ``cll+teir``. The order of the names changes nothing."""
+"""Several methods at once, as one: the order of the list changes nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
+import torch
 from torch import Tensor
 
+from babelclip.acquirers import Acquirer
+from babelclip.config import TaskSettings
+from babelclip.encoders.insert import TowerShape
 from babelclip.errors import SettingError
-from babelclip.methods.base import Method, RowScale, Step, Task
-from babelclip.methods.cll import CLL
-from babelclip.methods.teir import TEIR
-from babelclip.registry import Registry
-
-METHODS: Registry[type[Method]] = Registry("method", {method.name: method for method in (CLL, TEIR)})
+from babelclip.methods.base import NONE, Method, RowScale, Step, Task, Trained
+from babelclip.methods.names import write_name
 
 
 class Stack:
@@ -27,26 +28,44 @@ class Stack:
     def __init__(self, methods: Sequence[Method]) -> None:
         """Combine methods; ``compose`` does it by name."""
         self.methods = list(methods)
-        self.name = "+".join(method.name for method in self.methods)
+        self.name = "+".join(write_name(method) for method in self.methods)
         self.needs_language = any(method.needs_language for method in self.methods)
 
-    @property
-    def initialiser(self) -> str | None:
-        """How the methods want new rows to start, or None.
+    def settle(self, settings: TaskSettings) -> TaskSettings:
+        """Return settings with what the methods wish for; an ``initialiser`` that was set stays.
 
         Raises:
-            SettingError: two of them want different things.
+            SettingError: two methods want different things.
         """
-        wishes = {method.initialiser: method.name for method in self.methods if method.initialiser is not None}
-        if len(wishes) > 1:
-            listed = ", ".join(f"{name} wants {wish!r}" for wish, name in wishes.items())
-            raise SettingError(f"the methods disagree on new rows: {listed}", fix="Set `initialiser` yourself.")
-        return next(iter(wishes), None)
+        wanted: dict[str, tuple[object, str]] = {}
+        for method in self.methods:
+            for name, value in method.wishes().items():
+                other, by = wanted.setdefault(name, (value, method.name))
+                if other != value:
+                    raise SettingError(
+                        f"the methods disagree on {name}: {by} wants {other!r}, {method.name} wants {value!r}",
+                        fix=f"Set `{name}` yourself." if name == "initialiser" else "Leave one of them out.",
+                    )
+        changes = {name: value for name, (value, _) in wanted.items()}
+        if settings.initialiser is not None:
+            changes.pop("initialiser", None)
+        return replace(settings, **changes)  # type: ignore[arg-type]
+
+    def acquirers(self, shape: TowerShape) -> dict[str, Acquirer]:
+        """Return the kinds of modules that the methods put into the tower, by name."""
+        made = [method.acquirer(shape) for method in self.methods]
+        return {kind.name: kind for kind in made if kind is not None}
 
     def before_task(self, task: Task) -> None:
         """Call each method's hook."""
         for method in self.methods:
             method.before_task(task)
+
+    def extra_rows(self, task: Task, *, replayed: bool) -> Tensor:
+        """Return sorted ids that methods train beside the task's own; of replayed texts, or of all else."""
+        found = [method.extra_rows(task) for method in self.methods if method.replays == replayed]
+        together: Tensor = torch.cat([NONE, *found]).unique()
+        return together
 
     def row_scale(self, task: Task) -> RowScale:
         """Return the product of all row scales; ones where no method has a scale."""
@@ -65,10 +84,13 @@ class Stack:
             for term, value in method.loss_terms(task, step).items()
         }
 
-    def after_task(self, task: Task) -> None:
-        """Call each method's hook."""
-        for method in self.methods:
-            method.after_task(task)
+    def gradient_terms(self, task: Task, step: Step) -> dict[str, Tensor]:
+        """Return the sum of what the methods add to the gradients, by parameter."""
+        return _sum(method.gradient_terms(task, step) for method in self.methods)
+
+    def after_task(self, task: Task, trained: Trained) -> dict[str, Tensor]:
+        """Return the sum of what the methods add to the trained parameters, by name."""
+        return _sum([method.after_task(task, trained) for method in self.methods])
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return what all methods remember, named ``method.name``."""
@@ -81,18 +103,10 @@ class Stack:
             method.load_state_dict({k.removeprefix(start): v for k, v in state.items() if k.startswith(start)})
 
 
-def compose(names: str) -> Stack:
-    """Make the methods named in ``names``, joined by ``+``.
-
-    ``cll`` is what all others add to and is always there: ``teir`` means ``cll+teir``.
-
-    Raises:
-        UnknownNameError: a name is not in ``METHODS``.
-        SettingError: a name stands twice.
-    """
-    wanted = [name.strip() for name in names.split("+")]
-    for name in wanted:
-        if wanted.count(name) > 1:
-            raise SettingError(f"the method {name!r} stands twice in {names!r}", fix="Name each method once.")
-    chosen = {name: METHODS[name] for name in ("cll", *wanted)}
-    return Stack([chosen[name]() for name in METHODS if name in chosen])
+def _sum(parts: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Add tensors by name."""
+    total: dict[str, Tensor] = {}
+    for part in parts:
+        for name, value in part.items():
+            total[name] = total[name] + value if name in total else value
+    return total

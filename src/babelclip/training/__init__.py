@@ -1,6 +1,5 @@
 """Teach one language: a compact table of rows, the papers' optimiser step, the loop, checkpoints, the log."""
 
-from babelclip.training.batches import Batch
 from babelclip.training.checkpoint import Checkpoints
 from babelclip.training.log import JsonlLog, OnStep, StepReport, TensorBoardLog
 from babelclip.training.task import TaskReport, train_task
@@ -8,6 +7,6 @@ from babelclip.training.trainer import TaskTrainer
 from babelclip.training.workers import Workers
 
 __all__ = [
-    "Batch", "Checkpoints", "JsonlLog", "OnStep", "StepReport", "TaskReport", "TaskTrainer", "TensorBoardLog",
+    "Checkpoints", "JsonlLog", "OnStep", "StepReport", "TaskReport", "TaskTrainer", "TensorBoardLog",
     "Workers", "train_task",
 ]  # fmt: skip

@@ -5,27 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Batch:
-    """Texts of one step.
-
-    Attributes:
-        ids: (B, L) token ids, padded with end-of-text.
-        image_ids: (B,) equal where two texts share an image.
-        teachers: (B, dim) English teacher vectors.
-        images: (B, dim) image vectors.
-    """
-
-    ids: Tensor
-    image_ids: Tensor
-    teachers: Tensor
-    images: Tensor
+from babelclip.data import Batch
 
 
 def plan_epoch(lengths: Tensor, batch_size: int, bucket: int, generator: torch.Generator) -> list[Tensor]:

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from babelclip import __version__
+from babelclip.acquirers import Learnt
 from babelclip.config import derive_seed
-from babelclip.data import Examples
+from babelclip.data import Batch, Examples
 from babelclip.encoders.tower import first_ends
-from babelclip.lexicon import Lexicon, Tokens
-from babelclip.training.batches import Batch, plan_epoch, prepare_ahead
+from babelclip.lexicon import Tokens
+from babelclip.training.batches import plan_epoch, prepare_ahead
 from babelclip.training.checkpoint import Checkpoints
 from babelclip.training.log import OnStep, StepReport
 from babelclip.training.trainer import TaskTrainer
@@ -43,12 +44,12 @@ class Loop:
 
     Attributes:
         course: losses, counts and the best epoch.
-        best_rows: (R, width) rows of the best epoch so far; None without validation.
+        best: parameters of the best epoch so far, by name; empty without validation.
     """
 
     def __init__(
         self, trainer: TaskTrainer, examples: Examples, tokens: Tokens, batch_size: int,
-        validate: Callable[[Lexicon], float] | None, on_step: OnStep | None, checkpoints: Checkpoints | None,
+        validate: Callable[[Learnt], float] | None, on_step: OnStep | None, checkpoints: Checkpoints | None,
         identity: Mapping[str, str],
     ) -> None:  # fmt: skip
         """Prepare; see ``train_task`` for the arguments."""
@@ -56,7 +57,7 @@ class Loop:
         self.validate, self.on_step, self.checkpoints = validate, on_step, checkpoints
         self.more = dict(identity)
         self.course = Course()
-        self.best_rows: Tensor | None = None
+        self.best: dict[str, Tensor] = {}
         self.identity = self._identify() if checkpoints is not None else {}
 
     def run(self) -> None:
@@ -73,7 +74,7 @@ class Loop:
             if done == 0:
                 self.course.losses = []
             ended = time.perf_counter()
-            for batch in prepare_ahead(plan[done:], self._make):
+            for batch in prepare_ahead(plan[done:], self.make):
                 self._step(batch, epoch, per_epoch * settings.epochs, ended)
                 ended = time.perf_counter()
                 if self.checkpoints is not None and (
@@ -84,11 +85,11 @@ class Loop:
                 self._score(self.validate)
                 self._save()
 
-    def _make(self, texts: Tensor) -> Batch:
-        """Cut a batch; runs in the second thread."""
+    def make(self, texts: Tensor) -> Batch:
+        """Cut a batch of texts, given by their places; runs in the second thread."""
         lexicon, owner = self.trainer.task.lexicon, self.examples.owner[texts]
         ids = self.tokens.inputs(texts, bos=lexicon.bos, eos=lexicon.eos, max_length=lexicon.max_length)
-        return Batch(ids, owner, self.examples.teachers[texts], self.examples.images[owner])
+        return Batch(ids, owner, self.examples.teachers[texts], self.examples.images[owner], texts)
 
     def _step(self, batch: Batch, epoch: int, steps: int, ended: float) -> None:
         """Train on a batch, check the loss, count, and tell."""
@@ -111,21 +112,22 @@ class Loop:
             )  # fmt: skip
             self.on_step(report)
 
-    def _score(self, validate: Callable[[Lexicon], float]) -> None:
-        """Validate the lexicon as it stands, idle rows decayed, and remember the rows of the best epoch."""
+    def _score(self, validate: Callable[[Learnt], float]) -> None:
+        """Validate what is learnt as it stands, idle rows decayed, and remember the parameters of the best epoch."""
         trainer, course = self.trainer, self.course
-        draft = replace(trainer.task.lexicon, table=trainer.full_table())
+        draft = Learnt(replace(trainer.task.lexicon, table=trainer.full_table()), trainer.modules)
         score = float(trainer.workers.mean(torch.tensor(validate(draft), dtype=torch.float64)))
         course.validated += 1
         if course.best_score is None or score > course.best_score:
             course.best_score, course.best_epoch, course.best_steps = score, course.validated, len(trainer.rates)
-            self.best_rows = trainer.table.rows.detach().cpu().clone()
+            self.best = {name: one.detach().cpu().clone() for name, one in trainer.parameters.items()}
 
     def _identify(self) -> dict[str, Any]:
         """What must be the same when the task is resumed."""
         trainer, examples = self.trainer, self.examples
         start = hashlib.sha256(trainer.table.row_ids.numpy().tobytes())
-        start.update(trainer.table.rows.detach().cpu().numpy().tobytes())
+        for parameter in trainer.parameters.values():
+            start.update(parameter.detach().cpu().numpy().tobytes())
         return {
             "babelclip": __version__, "base model": trainer.encoder.fingerprint[:12], "language": examples.language,
             "method": trainer.method.name, "data": examples.fingerprint(), "rows": start.hexdigest()[:12],
@@ -139,8 +141,7 @@ class Loop:
             return
         tensors = {f"trainer.{name}": value for name, value in trainer.state_dict().items()}
         tensors |= {f"method.{name}": value for name, value in trainer.method.state_dict().items()}
-        if self.best_rows is not None:
-            tensors["best_rows"] = self.best_rows
+        tensors |= {f"best.{name}": value for name, value in self.best.items()}
         self.checkpoints.save(self.identity, asdict(self.course), tensors)
 
     def _restore(self) -> None:
@@ -149,6 +150,11 @@ class Loop:
         if found is None:
             return
         self.course = Course(**found.state)
-        self.best_rows = found.tensors.get("best_rows")
-        for start, owner in (("trainer.", self.trainer), ("method.", self.trainer.method)):
-            owner.load_state_dict({k.removeprefix(start): v for k, v in found.tensors.items() if k.startswith(start)})
+        self.best = _under("best.", found.tensors)
+        self.trainer.load_state_dict(_under("trainer.", found.tensors))
+        self.trainer.method.load_state_dict(_under("method.", found.tensors))
+
+
+def _under(start: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors whose names begin alike, without that beginning."""
+    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import torch
 
+from babelclip.acquirers import Acquirers, Learnt
 from babelclip.config import TaskSettings, derive_seed
 from babelclip.data import Cache, Examples
 from babelclip.encoders import DualEncoder
-from babelclip.errors import DataError
+from babelclip.errors import DataError, SettingError
 from babelclip.lexicon import Coverage, Growth, Lexicon, Tokens, measure_coverage
 from babelclip.methods import Stack, Task
 from babelclip.training.checkpoint import Checkpoints
+from babelclip.training.finished import Finished
 from babelclip.training.log import OnStep
 from babelclip.training.loop import Loop
 from babelclip.training.trainer import TaskTrainer
@@ -53,27 +55,27 @@ class TaskReport:
 
 def train_task(
     encoder: DualEncoder,
-    lexicon: Lexicon,
+    learnt: Learnt,
     examples: Examples,
     method: Stack,
     settings: TaskSettings,
     *,
     cache: Cache | None = None,
-    validate: Callable[[Lexicon], float] | None = None,
+    validate: Callable[[Learnt], float] | None = None,
     on_step: OnStep | None = None,
     checkpoints: Checkpoints | None = None,
     identity: Mapping[str, str] = MappingProxyType({}),
-) -> tuple[Lexicon, TaskReport]:
-    """Teach ``examples.language``: grow a copy of the lexicon, train the rows of its tokens, count their use.
+) -> tuple[Learnt, TaskReport]:
+    """Teach ``examples.language``: grow a copy of the lexicon, train rows and modules, count the tokens' use.
 
     Args:
         encoder: the frozen base model.
-        lexicon: what is known so far; it is not changed.
+        learnt: what is known so far; it is not changed.
         examples: training texts with teacher vectors.
         method: what is added against forgetting.
         settings: the papers' recipe by default.
         cache: keeps the tokens of the texts.
-        validate: scores the lexicon after each epoch, higher is better; the best epoch is kept (the papers' rule).
+        validate: scores what is learnt after each epoch, higher is better; the best epoch is kept (the papers' rule).
             Without it the last epoch is kept.
         on_step: told about every step.
         checkpoints: the task goes on from the newest, and writes new ones; it ends with the same rows bit for bit as if
@@ -81,7 +83,7 @@ def train_task(
         identity: what else must be the same when the task goes on from a checkpoint, such as the validation data.
 
     Returns:
-        The lexicon afterwards, and what happened.
+        What is known afterwards, and what happened.
 
     Raises:
         DataError: there are fewer than 2 texts.
@@ -92,33 +94,59 @@ def train_task(
     batch_size = min(settings.batch_size, len(examples.texts))
     if batch_size < 2:
         raise DataError(f"{batch_size} training texts in {examples.language!r}", fix="Give at least 2, better 1,000.")
-    lexicon = lexicon.copy()
+    settings = method.settle(settings)
+    lexicon = learnt.lexicon.copy()
     growth = lexicon.grow(
         examples.language, examples.texts, vocab_size=settings.vocab_size,
-        initialiser=settings.initialiser or method.initialiser or "normal",
-        generator=torch.Generator().manual_seed(derive_seed(settings.seed, "rows", examples.language)),
+        initialiser=settings.initialiser or "normal", generator=_chance(settings, "rows", examples.language),
     )  # fmt: skip
     tokens = (cache or Cache(None)).tokens(lexicon.tokenizer(), examples.texts)
-    task = Task(examples.language, len(lexicon.snapshots) - 1, lexicon, tokens.used())
+    task = Task(
+        examples.language, len(lexicon.snapshots) - 1, lexicon, tokens.used(), seed=settings.seed, examples=examples,
+        tokens=tokens, vectors_before=lambda: learnt.encode(encoder, examples.texts),
+    )  # fmt: skip
     coverage = _cover(examples, tokens, lexicon, growth)
     method.before_task(task)
+    task = replace(task, replayed=method.extra_rows(task, replayed=True))
     per_epoch = len(tokens) // batch_size
-    trainer = TaskTrainer(encoder, task, method, settings, total_steps=per_epoch * settings.epochs)
+    modules = _begin_modules(encoder, learnt, method, settings, examples.language)
+    trainer = TaskTrainer(encoder, task, method, settings, total_steps=per_epoch * settings.epochs, modules=modules)
     loop = Loop(trainer, examples, tokens, batch_size, validate, on_step, checkpoints, identity)
     loop.run()
 
-    course = loop.course
-    kept_rows, kept_steps = (loop.best_rows, course.best_steps) if course.best_epoch else (None, None)
-    lexicon.table = trainer.full_table(kept_rows, kept_steps)
-    method.after_task(task)
+    course, finished = loop.course, Finished(loop)
+    finished.add(method.after_task(task, finished))
+    lexicon.table = trainer.full_table(steps=course.best_steps if course.best_epoch else None)
     lexicon.count_use(task.used)
-    return lexicon, TaskReport(
+    return Learnt(lexicon, modules.copy()), TaskReport(
         coverage=coverage, new_tokens=growth.new_tokens, overlapping_tokens=growth.overlapping_tokens,
         steps=len(trainer.rates), left_out=len(tokens) - per_epoch * batch_size,
         loss=sum(course.losses) / len(course.losses), epoch=course.best_epoch or settings.epochs,
         seconds=course.seconds, texts=len(trainer.rates) * batch_size, padding=1 - course.tokens / course.places,
         precision=trainer.workers.precision,
     )  # fmt: skip
+
+
+def _chance(settings: TaskSettings, *names: str) -> torch.Generator:
+    """Chance that depends on the seed and on names, never on the method."""
+    return torch.Generator().manual_seed(derive_seed(settings.seed, *names))
+
+
+def _begin_modules(
+    encoder: DualEncoder, learnt: Learnt, method: Stack, settings: TaskSettings, language: str
+) -> Acquirers:
+    """Copy the modules known so far, and make those of a new language."""
+    modules, shape = learnt.acquirers.copy(), encoder.text_tower.shape
+    wanted = method.acquirers(shape)
+    for name, kind in wanted.items():
+        known = modules.kinds.setdefault(name, kind)
+        if known.options != kind.options:
+            raise SettingError(
+                f"{name} was learnt with {known.options}, and is to go on with {kind.options}",
+                fix="Go on with the same options, or start from the base model.",
+            )
+        known.begin(language, encoder, _chance(settings, name, language))
+    return modules
 
 
 def _cover(examples: Examples, tokens: Tokens, lexicon: Lexicon, growth: Growth) -> Coverage:

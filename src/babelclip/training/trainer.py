@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from babelclip.acquirers import Acquirers
 from babelclip.config import TaskSettings
+from babelclip.data import Batch
 from babelclip.encoders import DualEncoder
-from babelclip.encoders.tower import encode_batch
+from babelclip.encoders.insert import Insert
+from babelclip.encoders.tower import encode_batch, pad
 from babelclip.errors import ModelError
 from babelclip.methods import Stack, Step, Task
 from babelclip.objectives import contrastive, distillation
-from babelclip.training.batches import Batch
 from babelclip.training.table import CompactTable
 from babelclip.training.workers import Workers
 
@@ -22,18 +24,21 @@ LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.001, 0.5
 
 
 class TaskTrainer:
-    """Trains the rows of one task; optimiser state and temperature are new for each.
+    """Trains the rows of one task, and modules of the tower; optimiser state and temperature are new for each.
 
     Attributes:
         table: the rows in training.
+        modules: what is put into the tower; the task's own modules are in training.
+        parameters: what is trained, by name: ``rows``, and modules as ``kind/owner/name``.
         temperature: the learnable scalar of the contrastive term.
         rates: learning rate of each step so far; 0 for a step that float16 overflowed in and that was left out.
         workers: the processes that share the batches, and the precision of the tower.
     """
 
     def __init__(
-        self, encoder: DualEncoder, task: Task, method: Stack, settings: TaskSettings, *, total_steps: int
-    ) -> None:
+        self, encoder: DualEncoder, task: Task, method: Stack, settings: TaskSettings, *, total_steps: int,
+        modules: Acquirers | None = None,
+    ) -> None:  # fmt: skip
         """Prepare a task.
 
         Args:
@@ -42,10 +47,11 @@ class TaskTrainer:
             method: what is added against forgetting.
             settings: rates and weights.
             total_steps: for the warm-up.
+            modules: trained in place, on the encoder's device.
         """
         lexicon = task.lexicon
         specials = torch.tensor([lexicon.bos, lexicon.eos])
-        row_ids = torch.cat([task.used, specials]).unique()
+        row_ids = torch.cat([task.trained, method.extra_rows(task, replayed=False), specials]).unique()
         self.encoder, self.task, self.method, self.settings = encoder, task, method, settings
         self.workers = Workers(encoder.device, settings.precision)
         self.table = CompactTable(lexicon.table, row_ids, encoder.device)
@@ -53,40 +59,71 @@ class TaskTrainer:
         rows = self.table.rows
         self._gradient_scale = self.scale.gradient[row_ids, None].to(rows)
         self._decay_scale = self.scale.decay[row_ids, None].to(rows)
+        self.modules = modules or Acquirers()
+        own = {name: tensor.requires_grad_() for name, tensor in self.modules.trained(task.language).items()}
+        self.parameters: dict[str, Tensor] = {"rows": rows, **own}
         self.temperature = nn.Parameter(torch.tensor(settings.temperature, device=encoder.device, dtype=rows.dtype))
         self.rates: list[float] = []
         self._warm_up = int(settings.warm_up * total_steps)
         self._eos = int(self.table.localise(torch.tensor(lexicon.eos)))
-        # The decay of the rows is ours, because it is scaled by row; the temperature is not decayed.
+        # The decay is ours, because that of the rows is scaled by row; vectors and scalars are not decayed.
         self._optimiser = torch.optim.AdamW(
-            [rows, self.temperature], lr=settings.learning_rate, weight_decay=0.0,
+            [*self.parameters.values(), self.temperature], lr=settings.learning_rate, weight_decay=0.0,
             betas=(settings.beta1, settings.beta2), eps=settings.epsilon, fused=True,
         )  # fmt: skip
         self._scaler = self.workers.scaler()
 
-    def encode(self, ids: Tensor) -> Tensor:
-        """Return (B, dim) student vectors of (B, L) token ids, with gradient to the rows."""
+    def encode(self, ids: Tensor, languages: Sequence[str] | None = None) -> tuple[Tensor, list[Insert]]:
+        """Return (B, dim) student vectors of (B, L) token ids, with gradient, and what was put into the tower.
+
+        Args:
+            ids: padded token ids of the whole table.
+            languages: of the texts; by default the task's.
+        """
         local = self.table.localise(ids)
+        tags = [self.task.language] * len(ids) if languages is None else list(languages)
         with self.workers.autocast():
-            vectors = encode_batch(self.encoder, self.table.rows, local, self._eos)
-        return vectors.to(self.table.rows.dtype)
+            vectors, inserts = encode_batch(
+                self.encoder, self.table.rows, local, self._eos, self.modules, tags, training=True
+            )
+        return vectors.to(self.table.rows.dtype), inserts
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted terms of the loss: L = cross_lingual L_cl + cross_modal L_cm + what methods add."""
+        terms, self._step = self._forward(batch)
+        return terms | self.method.loss_terms(self.task, self._step)
+
+    def objective(self, batch: Batch) -> Tensor:
+        """Return the loss of a batch without what methods add."""
+        return torch.stack(list(self._forward(batch)[0].values())).sum()
+
+    def _forward(self, batch: Batch) -> tuple[dict[str, Tensor], Step]:
+        """Encode a batch and form the objective's terms."""
         with torch.no_grad():
             self.temperature.clamp_(LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE)
         rows = self.table.rows
         teachers, images = batch.teachers.to(rows), batch.images.to(rows)
-        size = len(batch.ids)
-        texts = self.workers.gather(self.encode(batch.ids[self.workers.part(size)]), size)
+        image_ids, size = batch.image_ids.to(rows.device), len(batch.ids)
+        part = self.workers.part(size)
+        own, inserts = self.encode(batch.ids[part])
+        texts = self.workers.gather(own, size)
         terms = {}
         if self.settings.cross_lingual:
             terms["cross_lingual"] = self.settings.cross_lingual * distillation(texts, teachers)
         if self.settings.cross_modal:
-            loss = contrastive(texts, images, batch.image_ids.to(rows.device), self.temperature)
+            loss = contrastive(texts, images, image_ids, self.temperature)
             terms["cross_modal"] = self.settings.cross_modal * loss
-        step = Step(self.table.row_ids, rows, texts, teachers, images)
-        return terms | self.method.loss_terms(self.task, step)
+        return terms, Step(
+            row_ids=self.table.row_ids, parameters=self.parameters, texts=texts, teachers=teachers, images=images,
+            image_ids=image_ids, temperature=self.temperature, cross_modal=self.settings.cross_modal,
+            places=batch.places, inserts=inserts, encode=self._encode_more,
+        )  # fmt: skip
+
+    def _encode_more(self, sequences: Sequence[Sequence[int]], languages: Sequence[str]) -> Tensor:
+        """Encode texts that are not of the batch; shared among the processes like the batch."""
+        part = self.workers.part(len(sequences))
+        own, _ = self.encode(pad(sequences[part], self.task.lexicon.eos), languages[part])
+        return self.workers.gather(own, len(sequences))
 
     def rate(self, step: int) -> float:
         """Learning rate of a step, counted from 0: linear warm-up from 0, then constant."""
@@ -100,7 +137,7 @@ class TaskTrainer:
         Returns:
             The norm before clipping.
         """
-        parameters = [self.table.rows, self.temperature]
+        parameters = [*self.parameters.values(), self.temperature]
         self._optimiser.zero_grad(set_to_none=True)
         self._scaler.scale(torch.stack(list(losses.values())).sum()).backward()
         for parameter in parameters:
@@ -108,6 +145,9 @@ class TaskTrainer:
                 parameter.grad.copy_(self.workers.mean(parameter.grad))
         if self._scaler.is_enabled():
             self._scaler.unscale_(self._optimiser)
+        for name, term in self.method.gradient_terms(self.task, self._step).items():
+            gradient = self.parameters[name].grad
+            self.parameters[name].grad = term if gradient is None else gradient + term
         return float(nn.utils.clip_grad_norm_(parameters, self.settings.clip_norm))
 
     @torch.no_grad()
@@ -122,6 +162,9 @@ class TaskTrainer:
             group["lr"] = rate
         rows = self.table.rows
         rows.mul_(1 - rate * self.settings.weight_decay * self._decay_scale)
+        for name, parameter in self.parameters.items():
+            if name != "rows" and parameter.dim() > 1:
+                parameter.mul_(1 - rate * self.settings.weight_decay)
         if self.settings.scale_at == "gradient":
             if rows.grad is not None:
                 rows.grad.mul_(self._gradient_scale)
@@ -161,9 +204,13 @@ class TaskTrainer:
         """Return the whole (V, width) table as it stands now, or stood with ``rows`` after ``steps``."""
         return self.table.full(self.rates[:steps], self.settings.weight_decay, self.scale.decay, rows=rows)
 
+    def _named(self) -> list[tuple[str, Tensor]]:
+        """What the optimiser moves."""
+        return [*self.parameters.items(), ("temperature", self.temperature)]
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return all that the next step depends on, as copies on the CPU."""
-        state: dict[str, Tensor] = {"rows": self.table.rows, "temperature": self.temperature}
+        state = dict(self._named())
         for name, parameter in list(state.items()):
             for key, value in self._optimiser.state[parameter].items():
                 state[f"{name}.{key}"] = value
@@ -178,7 +225,7 @@ class TaskTrainer:
         Raises:
             KeyError: something is missing.
         """
-        for name, parameter in (("rows", self.table.rows), ("temperature", self.temperature)):
+        for name, parameter in self._named():
             with torch.no_grad():
                 parameter.copy_(state[name])
             start = f"{name}."

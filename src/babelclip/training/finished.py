@@ -1,0 +1,70 @@
+"""A finished task, as methods see it in ``after_task``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from babelclip.data import Batch
+from babelclip.training.loop import Loop
+
+
+class Finished:
+    """The kept weights, the texts, and gradients of the objective on them; see ``methods.Trained``.
+
+    Attributes:
+        row_ids: (R,) ids of the rows that were trained.
+        parameters: by name; they hold the weights that were kept.
+    """
+
+    def __init__(self, loop: Loop) -> None:
+        """Put the best epoch's weights into the trainer's parameters, where a validation chose one."""
+        self._loop, self._trainer = loop, loop.trainer
+        self.row_ids, self.parameters = self._trainer.table.row_ids, self._trainer.parameters
+        self._last = {name: one.detach().clone() for name, one in self.parameters.items()} if loop.best else {}
+        self._put(loop.best)
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the texts in their order, each once; the last incomplete batch is left out, as in training."""
+        size, count = self._loop.batch_size, len(self._loop.tokens)
+        for start in range(0, count - size + 1, size):
+            yield self._loop.make(torch.arange(start, start + size))
+
+    def gradients(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the gradient of the objective alone, L_cl and L_cm, by parameter."""
+        loss = self._trainer.objective(batch)
+        found = torch.autograd.grad(loss, list(self.parameters.values()), allow_unused=True)
+        return {
+            name: torch.zeros_like(parameter) if one is None else self._trainer.workers.mean(one)
+            for (name, parameter), one in zip(self.parameters.items(), found, strict=True)
+        }
+
+    @torch.no_grad()
+    def vectors(self) -> Tensor:
+        """Return (M, dim) vectors of the task's texts, on the CPU."""
+        size, count = self._loop.batch_size, len(self._loop.tokens)
+        places = [torch.arange(start, min(start + size, count)) for start in range(0, count, size)]
+        return torch.cat([self._trainer.encode(self._loop.make(part).ids)[0].cpu() for part in places])
+
+    @contextmanager
+    def last_weights(self) -> Iterator[None]:
+        """Put the last epoch's weights into the parameters inside the context, whichever were kept."""
+        self._put(self._last)
+        try:
+            yield
+        finally:
+            self._put(self._loop.best)
+
+    @torch.no_grad()
+    def add(self, terms: Mapping[str, Tensor]) -> None:
+        """Add to parameters, by name."""
+        for name, term in terms.items():
+            self.parameters[name].add_(term)
+
+    @torch.no_grad()
+    def _put(self, weights: Mapping[str, Tensor]) -> None:
+        for name, value in weights.items():
+            self.parameters[name].copy_(value)
