@@ -66,6 +66,8 @@ class Step:
         places: (B,) where the texts stand in the task's examples; None where they come from elsewhere.
         inserts: what each kind of module put into the tower for this process's part of the batch.
         encode: gives (M, dim) vectors, with gradient, of token ids with specials and the languages of the texts.
+        gradient: gives the gradient of a scalar by parameter; nothing is stored.
+        gather: puts (b, k) figures of this process's part of the batch, as inserts have them, together to (B, k).
     """
 
     row_ids: Tensor
@@ -79,6 +81,8 @@ class Step:
     places: Tensor | None
     inserts: Sequence[Insert]
     encode: Callable[[Sequence[Sequence[int]], Sequence[str]], Tensor]
+    gradient: Callable[[Tensor], dict[str, Tensor]]
+    gather: Callable[[Tensor], Tensor]
 
     @property
     def rows(self) -> Tensor:

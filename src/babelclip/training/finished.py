@@ -35,12 +35,7 @@ class Finished:
 
     def gradients(self, batch: Batch) -> dict[str, Tensor]:
         """Return the gradient of the objective alone, L_cl and L_cm, by parameter."""
-        loss = self._trainer.objective(batch)
-        found = torch.autograd.grad(loss, list(self.parameters.values()), allow_unused=True)
-        return {
-            name: torch.zeros_like(parameter) if one is None else self._trainer.workers.mean(one)
-            for (name, parameter), one in zip(self.parameters.items(), found, strict=True)
-        }
+        return self._trainer.gradient(self._trainer.objective(batch))
 
     @torch.no_grad()
     def vectors(self) -> Tensor:

@@ -116,8 +116,17 @@ class TaskTrainer:
         return terms, Step(
             row_ids=self.table.row_ids, parameters=self.parameters, texts=texts, teachers=teachers, images=images,
             image_ids=image_ids, temperature=self.temperature, cross_modal=self.settings.cross_modal,
-            places=batch.places, inserts=inserts, encode=self._encode_more,
+            places=batch.places, inserts=inserts, encode=self._encode_more, gradient=self.gradient,
+            gather=lambda one: self.workers.gather(one, size),
         )  # fmt: skip
+
+    def gradient(self, loss: Tensor) -> dict[str, Tensor]:
+        """Return the gradient of a scalar by parameter, zeros where it does not depend on one; nothing is stored."""
+        found = torch.autograd.grad(loss, list(self.parameters.values()), allow_unused=True)
+        return {
+            name: torch.zeros_like(parameter) if one is None else self.workers.mean(one)
+            for (name, parameter), one in zip(self.parameters.items(), found, strict=True)
+        }
 
     def _encode_more(self, sequences: Sequence[Sequence[int]], languages: Sequence[str]) -> Tensor:
         """Encode texts that are not of the batch; shared among the processes like the batch."""
