@@ -18,6 +18,7 @@ from babelclip.data import user_cache
 from babelclip.errors import SettingError, UnknownNameError
 from babelclip.evaluation import METRICS, Results, Run, read_results
 from babelclip.files import write_whole
+from babelclip.methods import split_names
 from babelclip.report.aggregate import by_gallery
 from babelclip.report.export import clip_benchmark_json
 from babelclip.report.page import METRIC, sheets_of, write_page
@@ -55,7 +56,7 @@ class Options:
         for name in ("languages", "orders", "methods", "seeds"):
             value = getattr(self, name)
             if value:
-                given[name] = [part.strip() for part in value.split(",")]
+                given[name] = split_names(value, ",")
         if self.full_evaluation:
             given["incremental"] = False
         return given

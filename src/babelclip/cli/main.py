@@ -73,16 +73,19 @@ def demo(
     languages: Annotated[
         str | None, typer.Option(help="Order of the languages, such as en,it,ko; by default eight of four scripts.")
     ] = None,
-    methods: Annotated[str, typer.Option(help="Methods to compare, separated by commas.")] = "cll,cll+teir",
+    methods: Annotated[
+        str, typer.Option(help="Methods to compare, separated by commas (docs/methods.md).")
+    ] = "cll,cll+teir",
     changes: Changes = None,
     device: Device = None,
 ) -> None:
     """Teach the built-in English model languages of four scripts, and show what it kept and what it forgot."""
     from babelclip.cli.demo import run_demo
+    from babelclip.methods import split_names
 
     run_demo(
         out, seeds=range(seeds), languages=languages.split(",") if languages else None,
-        methods=methods.split(","), changes=changes or [], device=device,
+        methods=split_names(methods, ","), changes=changes or [], device=device,
     )  # fmt: skip
 
 
@@ -92,7 +95,9 @@ def learn(
     data: Captions,
     out: Annotated[Path, typer.Option(help="New folder to write what was learnt to.")],
     base: Model = "pictoclip",
-    method: Annotated[str, typer.Option(help="Methods joined by '+': cll, teir.")] = "cll+teir",
+    method: Annotated[
+        str, typer.Option(help="Methods joined by '+', such as mla+teir (docs/methods.md).")
+    ] = "cll+teir",
     test: Annotated[Path | None, typer.Option(help="Held-out captions to measure before and after.")] = None,
     validation: Annotated[Path | None, typer.Option(help="Captions to choose the best epoch with.")] = None,
     images: Images = None,
@@ -195,7 +200,7 @@ def bench_run(
     ] = None,
     languages: Annotated[str | None, typer.Option(help="Tags, separated by commas; by default all there are.")] = None,
     orders: Annotated[str | None, typer.Option(help="as-given, order222, seed7; separated by commas.")] = None,
-    methods: Annotated[str | None, typer.Option(help="Such as cll,cll+teir.")] = None,
+    methods: Annotated[str | None, typer.Option(help="Such as cll,er(memory=500)+teir (docs/methods.md).")] = None,
     seeds: Annotated[str | None, typer.Option(help="Such as 0,1,2.")] = None,
     changes: Changes = None,
     data_root: Annotated[Path, typer.Option(help="A data set lies in its folder NAME in here.")] = Path("data"),

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from pydantic import TypeAdapter
+from torch import Tensor
 
 from babelclip.acquirers import Learnt
 from babelclip.acquirers.store import load_modules, pack_modules
 from babelclip.config import TaskSettings, derive_seed
+from babelclip.continual.complete import complete_vocabulary
 from babelclip.continual.cost import peak_memory_mb
 from babelclip.continual.identity import identify
 from babelclip.continual.measure import Evaluator, Gallery, Scores
 from babelclip.continual.student import Student
-from babelclip.data import Examples
+from babelclip.data import Examples, join_examples
 from babelclip.data.examples import base_lexicon
 from babelclip.errors import SettingError
 from babelclip.evaluation import METRICS, RANKS, Cost, Run, chance_scores, summarise_run
@@ -53,6 +56,7 @@ class Stream:
     student: Student
 
 
+JOINT = "mul"  # "multiple languages" in BCP-47
 Measured = dict[str, Scores]
 """All metrics of one language by gallery."""
 
@@ -88,7 +92,8 @@ def run_stream(
     Args:
         student: the base model, with or without languages.
         stages: one a language.
-        method: names joined by ``+``; its memory, if it has one, lives as long as the stream.
+        method: names joined by ``+``; its memory, if it has one, lives as long as the stream. With ``joint`` there is
+            one task of all languages, and its scores stand after every task.
         settings: the same for every task.
         incremental: encode only test texts that a task can have changed; False encodes all, with the same scores.
         on_step: told about every step of every task.
@@ -111,26 +116,31 @@ def run_stream(
     evaluator = Evaluator(student.encoder, incremental)
     examples = [part for stage in stages for part in examples_of(stage)]
     identity = identify(student, order, stack.name, settings, examples)
+    start = len(student.lexicon.table)
     done = _restore(checkpoints, identity, student, stack, evaluator)
     if done is None:
         done = _Done([_measure(evaluator, student, stage) for stage in stages])
-    for i in range(len(done.reports), len(stages)):
+    complete_vocabulary(student, stack, settings, [stage.train for stage in stages], begun=bool(done.reports))
+    groups = [list(stages)] if stack.joint else [[stage] for stage in stages]
+    for i in range(len(done.reports), len(groups)):
         inside = None if checkpoints is None else checkpoints.inside(f"task-{i:02}")
-        stage = stages[i]
-        before = _measure(evaluator, student, stage)
+        group = groups[i]
+        done.before += [_measure(evaluator, student, stage) for stage in group]
+        train = group[0].train if len(group) == 1 else join_examples([stage.train for stage in group], JOINT)
         report = student.learn(
-            order[i], stage.train, method=stack, settings=settings, validation=stage.validation, on_step=on_step,
-            checkpoints=inside,
+            train.language, train, method=stack, settings=settings, on_step=on_step, checkpoints=inside,
+            validation=[stage.validation for stage in group if stage.validation is not None],
         )  # fmt: skip
-        done.before.append(before)
-        done.scores.append([_measure(evaluator, student, earlier) for earlier in stages[: i + 1]])
+        known = len(done.scores)
+        measured = [_measure(evaluator, student, stage) for stage in stages[: known + len(group)]]
+        done.scores += [measured[: known + number] for number in range(1, len(group) + 1)]
         done.reports.append(report)
         done.texts, done.encoded, done.eval_seconds = evaluator.texts, evaluator.encoded, evaluator.seconds
         if checkpoints is not None and inside is not None and Workers(student.encoder.device).rank == 0:
             _save(checkpoints, identity, student, stack, done)
             inside.clear()
     runs = [
-        _make_run(student, stages, number, stack=stack, settings=settings, done=done, evaluator=evaluator)
+        _make_run(student, stages, number, start, stack=stack, settings=settings, done=done, evaluator=evaluator)
         for number in range(len(names[0]))
     ]
     return Stream(runs, done.reports, student)
@@ -147,10 +157,10 @@ def _measure(evaluator: Evaluator, student: Student, stage: Stage) -> Measured:
 
 
 def _make_run(
-    student: Student, stages: Sequence[Stage], number: int, *,
+    student: Student, stages: Sequence[Stage], number: int, start: int, *,
     stack: Stack, settings: TaskSettings, done: _Done, evaluator: Evaluator,
 ) -> Run:  # fmt: skip
-    """Put the results on gallery ``number`` of each stage together."""
+    """Put the results on gallery ``number`` of each stage together; ``start``: rows before the first task."""
     galleries = [stage.galleries[number] for stage in stages]
     name = galleries[0].name
     matrices = {metric: [[one[name][metric] for one in row] for row in done.scores] for metric in (*METRICS, *RANKS)}
@@ -161,6 +171,7 @@ def _make_run(
         evaluator.intervals(student.learnt, each, seed=derive_seed("bootstrap", each.examples.language))
         for each in galleries
     ]
+    ends = [student.lexicon.snapshots[stage.language].num_tokens for stage in stages]
     train_seconds = sum(report.seconds for report in done.reports)
     return Run(
         method=stack.name,
@@ -176,7 +187,9 @@ def _make_run(
         intervals={metric: [each[metric] for each in intervals] for metric in METRICS},
         chance={metric: sum(one[metric] for one in chance) / len(chance) for metric in METRICS},
         summary={metric: summarise_run(matrices[metric], before[metric], initial[metric]) for metric in METRICS},
-        new_tokens=[report.new_tokens for report in done.reports],
+        new_tokens=[after - before for before, after in pairwise([start, *ends])],
+        module_bytes=_size(student.learnt.acquirers.tensors()),
+        memory_bytes=_size(stack.state_dict()),
         bytes_per_token=student.lexicon.table.shape[1] * student.lexicon.table.element_size(),
         cost=Cost(
             train_s=train_seconds,
@@ -187,6 +200,11 @@ def _make_run(
             encoded_texts=done.encoded,
         ),
     )
+
+
+def _size(tensors: Mapping[str, Tensor]) -> int:
+    """Bytes of tensors."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
 def _save(checkpoints: Checkpoints, identity: dict[str, Any], student: Student, stack: Stack, done: _Done) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 from torch import Tensor
 
@@ -55,7 +56,7 @@ class Student:
         *,
         method: str | Stack = "cll+teir",
         settings: TaskSettings | None = None,
-        validation: Path | str | Corpus | Examples | None = None,
+        validation: Path | str | Corpus | Examples | Sequence[Examples] | None = None,
         on_step: OnStep | None = None,
         checkpoints: Checkpoints | Path | str | None = None,
     ) -> TaskReport:
@@ -66,8 +67,8 @@ class Student:
             data: a caption file (see ``read_captions``) or what was made of one.
             method: names joined by ``+``, or a stack whose memory lives on from language to language.
             settings: by default the papers' recipe, for ``pictoclip`` its own (docs/methods.md).
-            validation: captions of the same language; the epoch with the best r_mean on them is kept. Without it, the
-                last epoch.
+            validation: captions of the same language, or one set a language where ``data`` has several; the epoch with
+                the best mean r_mean on them is kept. Without it, the last epoch.
             on_step: told about every step: a ``JsonlLog``, a ``TensorBoardLog``, or any function.
             checkpoints: a folder to save to, and to go on from if the same call was interrupted; delete it afterwards.
 
@@ -75,16 +76,27 @@ class Student:
             BabelclipError: the data or a setting cannot be used; the student is unchanged.
         """
         examples = self.examples(language, data)
-        held_out = None if validation is None else self.examples(language, validation)
+        held_out = self._held_out(language, validation)
         stack = compose(method) if isinstance(method, str) else method
         self.learnt, report = train_task(
             self.encoder, self.learnt, examples, stack, settings or recipe_for(self.encoder.name),
-            validate=None if held_out is None else lambda draft: self.evaluate(held_out, learnt=draft)["r_mean"],
+            validate=(lambda draft: fmean(self.evaluate(one, learnt=draft)["r_mean"] for one in held_out))
+            if held_out else None,
             cache=self.teacher.cache, on_step=on_step,
-            identity={} if held_out is None else {"validation data": held_out.fingerprint()},
+            identity={"validation data": " ".join(one.fingerprint() for one in held_out)} if held_out else {},
             checkpoints=Checkpoints(Path(checkpoints)) if isinstance(checkpoints, (str, Path)) else checkpoints,
         )  # fmt: skip
         return report
+
+    def _held_out(
+        self, language: str, validation: Path | str | Corpus | Examples | Sequence[Examples] | None
+    ) -> list[Examples]:
+        """The validation sets of a task."""
+        if validation is None:
+            return []
+        if isinstance(validation, (Path, str, Corpus, Examples)):
+            return [self.examples(language, validation)]
+        return list(validation)
 
     def encode_texts(self, texts: Sequence[str], *, language: str | None = None, snapshot: bool = True) -> Tensor:
         """Return (N, dim) vectors of texts in any learnt language, not normalised.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -17,6 +18,7 @@ class Batch:
         teachers: (B, dim) English teacher vectors.
         images: (B, dim) image vectors.
         places: (B,) where the texts stand in their corpus; None where they come from elsewhere.
+        languages: (B,) tags of the texts; None where all are of the task's language.
     """
 
     ids: Tensor
@@ -24,3 +26,4 @@ class Batch:
     teachers: Tensor
     images: Tensor
     places: Tensor | None = None
+    languages: Sequence[str] | None = None

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,6 +19,17 @@ from babelclip.encoders import DualEncoder, encode_tokens
 from babelclip.encoders.base import Progress
 from babelclip.errors import DataError, ModelError
 from babelclip.lexicon import Lexicon
+
+
+class Vectors(Protocol):
+    """(M, dim) float32 vectors, in memory or not."""
+
+    def __len__(self) -> int:
+        """M."""
+
+    def __getitem__(self, places: Tensor | slice) -> Tensor:
+        """Return the vectors at places (B,), or at a slice."""
+
 
 CHUNK = 4096  # pictures or texts that are encoded before they are stored
 
@@ -34,6 +46,7 @@ class Examples:
         owner: (M,) index of each text's picture.
         images: (N, dim) the base model's picture vectors, not normalised; ``images[:]`` is all of them.
         teachers: (M, dim) the base model's English text vectors, not normalised.
+        parts: tag and number of texts of each language, one behind the other, where there are several.
     """
 
     language: str
@@ -41,8 +54,18 @@ class Examples:
     english: list[str]
     files: list[Path]
     owner: Tensor
-    images: Features | Tensor
-    teachers: Features | Tensor
+    images: Vectors
+    teachers: Vectors
+    parts: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages of the texts."""
+        return tuple(tag for tag, _ in self.parts) or (self.language,)
+
+    def tags(self) -> list[str]:
+        """(M,) language of each text."""
+        return [tag for tag, count in self.parts or ((self.language, len(self.texts)),) for _ in range(count)]
 
     def fingerprint(self) -> str:
         """Sha256 over texts, their pictures and all vectors, shortened: what training and scoring depend on."""

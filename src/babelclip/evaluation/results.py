@@ -82,6 +82,8 @@ class Run(_Strict):
     summary: dict[str, dict[str, float]]
     new_tokens: list[int]
     bytes_per_token: int
+    module_bytes: int = 0
+    memory_bytes: int = 0
     cost: Cost
 
     @model_validator(mode="after")

@@ -39,6 +39,7 @@ class Lexicon:
         eos: id of the end-of-text token, where the tower pools; also padding.
         max_length: longest input of the tower in tokens, the two special tokens included.
         snapshots: language -> size of the vocabulary when it was learnt, in the order of learning.
+        complete: whether the vocabulary holds the tokens of languages to come, so that ``grow`` appends none.
     """
 
     base_tokenizer: Tokenizer
@@ -49,6 +50,7 @@ class Lexicon:
     eos: int
     max_length: int
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
+    complete: bool = False
     _tokenizers: dict[Snapshot, Tokenizer] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     @classmethod
@@ -88,7 +90,8 @@ class Lexicon:
     ) -> Growth:
         """Learn a language's BPE from its training texts, append what is new, and keep a snapshot.
 
-        Old ids, rows and counts stay bit for bit; new rows follow ``initialiser``; new counts are 1.
+        Old ids, rows and counts stay bit for bit; new rows follow ``initialiser``; new counts are 1. A lexicon that is
+        ``complete`` keeps its vocabulary.
 
         Args:
             language: its tag.
@@ -106,13 +109,29 @@ class Lexicon:
                 f"{language!r} was learnt before (languages: {', '.join(self.languages)})",
                 fix="Start from a model without it, or choose another tag such as one with a region.",
             )
+        if self.complete:
+            growth = Growth(self.vocabulary, 0, 0, 0)
+        else:
+            growth = self._append(texts, vocab_size, initialiser, generator)
+        self.snapshots[language] = Snapshot(len(growth.vocabulary.tokens), len(growth.vocabulary.merges))
+        return growth
+
+    def complete_with(
+        self, texts: Iterable[str], *, vocab_size: int, initialiser: str, generator: torch.Generator
+    ) -> Growth:
+        """Learn one BPE for all languages to come; ``grow`` then appends nothing. Arguments as for ``grow``."""
+        growth = self._append(texts, vocab_size, initialiser, generator)
+        self.complete = True
+        return growth
+
+    def _append(self, texts: Iterable[str], vocab_size: int, initialiser: str, generator: torch.Generator) -> Growth:
+        """Learn a BPE and append what is new."""
         make_rows = INITIALISERS[initialiser]
         growth = merge_vocabularies(self.vocabulary, learn_bpe(texts, self.base_tokenizer, vocab_size))
         rows = make_rows(self.table, growth.new_tokens, generator)
         self.vocabulary = growth.vocabulary
         self.table = torch.cat([self.table, rows])
         self.uses = torch.cat([self.uses, torch.ones(growth.new_tokens, dtype=torch.int64)])
-        self.snapshots[language] = Snapshot(len(growth.vocabulary.tokens), len(growth.vocabulary.merges))
         return growth
 
     def tokenizer(self, language: str | None = None) -> Tokenizer:

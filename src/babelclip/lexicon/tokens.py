@@ -44,6 +44,11 @@ class Tokens:
         """(M,) int64 number of tokens of each text."""
         return self.offsets[1:] - self.offsets[:-1]
 
+    def part(self, texts: slice) -> Tokens:
+        """Return the tokens of neighbouring texts."""
+        offsets = self.offsets[texts.start : texts.stop + 1]
+        return Tokens(self.ids[offsets[0] : offsets[-1]], offsets - offsets[0])
+
     def used(self) -> Tensor:
         """(k,) int64 sorted ids that occur: the papers' T_t, when the texts are a task's training texts."""
         used: Tensor = self.ids.unique()

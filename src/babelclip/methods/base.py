@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from babelclip.acquirers import Acquirer
+from babelclip.config import TaskSettings
 from babelclip.data import Batch, Examples
 from babelclip.encoders.insert import Insert, TowerShape
 from babelclip.lexicon import Lexicon, Tokens
@@ -43,6 +44,11 @@ class Task:
     examples: Examples | None = None
     tokens: Tokens | None = None
     vectors_before: Callable[[], Tensor] | None = None
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """All languages of the task: several where all are learnt at once."""
+        return (self.language,) if self.examples is None else self.examples.languages
 
     @property
     def trained(self) -> Tensor:
@@ -150,6 +156,7 @@ class Method:
         needs_language: whether a text's language must be known at test time.
         needs_memory: whether it keeps texts of earlier tasks.
         replays: whether ``extra_rows`` are those of texts that are trained on again.
+        joint: whether all languages of a stream are learnt in one task.
     """
 
     name: ClassVar[str]
@@ -159,6 +166,7 @@ class Method:
     needs_language: ClassVar[bool] = False
     needs_memory: ClassVar[bool] = False
     replays: ClassVar[bool] = False
+    joint: ClassVar[bool] = False
 
     def wishes(self) -> dict[str, object]:
         """Return settings of a task that belong to the idea, such as ``initialiser``."""
@@ -166,6 +174,9 @@ class Method:
 
     def acquirer(self, shape: TowerShape) -> Acquirer | None:
         """Return the kind of modules that it puts into the tower, or None."""
+
+    def vocabulary_size(self, settings: TaskSettings, languages: int) -> int | None:
+        """Return how many tokens to learn from all languages of the stream before its first task; None for none."""
 
     def before_task(self, task: Task) -> None:
         """Look at a task before its first step; the lexicon has grown, nothing has been trained."""

@@ -5,13 +5,18 @@ from __future__ import annotations
 from babelclip.errors import SettingError
 from babelclip.methods.base import Method
 from babelclip.methods.cll import CLL
+from babelclip.methods.joint import Joint
 from babelclip.methods.mla import MLA
 from babelclip.methods.names import make_method, read_name, split_names
+from babelclip.methods.objectives import CrossLingual, CrossModal
+from babelclip.methods.oracle import Oracle
 from babelclip.methods.stack import Stack
 from babelclip.methods.teir import TEIR
 from babelclip.registry import Registry
 
-METHODS: Registry[type[Method]] = Registry("method", {method.name: method for method in (CLL, MLA, TEIR)})
+METHODS: Registry[type[Method]] = Registry(
+    "method", {method.name: method for method in (CLL, Joint, Oracle, CrossLingual, CrossModal, MLA, TEIR)}
+)
 
 
 def compose(names: str) -> Stack:

@@ -23,6 +23,7 @@ class Stack:
         methods: in the order of the registry.
         name: canonical, such as ``cll+teir``.
         needs_language: true if any of them needs a text's language at test time.
+        joint: true if any of them learns all languages in one task.
     """
 
     def __init__(self, methods: Sequence[Method]) -> None:
@@ -30,6 +31,8 @@ class Stack:
         self.methods = list(methods)
         self.name = "+".join(write_name(method) for method in self.methods)
         self.needs_language = any(method.needs_language for method in self.methods)
+
+        self.joint = any(method.joint for method in self.methods)
 
     def settle(self, settings: TaskSettings) -> TaskSettings:
         """Return settings with what the methods wish for; an ``initialiser`` that was set stays.
@@ -55,6 +58,11 @@ class Stack:
         """Return the kinds of modules that the methods put into the tower, by name."""
         made = [method.acquirer(shape) for method in self.methods]
         return {kind.name: kind for kind in made if kind is not None}
+
+    def vocabulary_size(self, settings: TaskSettings, languages: int) -> int | None:
+        """Return how many tokens are to be learnt before the first task, the most that any method asks for."""
+        found = [method.vocabulary_size(settings, languages) for method in self.methods]
+        return max((size for size in found if size is not None), default=None)
 
     def before_task(self, task: Task) -> None:
         """Call each method's hook."""

@@ -45,8 +45,10 @@ def summary_sheet(runs: Sequence[Run], metrics: Sequence[str] = METRICS) -> Shee
     for metric in metrics:
         for method, of in groups.items():
             cells = (str(summary(of, metric, key)) for key in SUMMARY_KEYS)
-            rows.append((metric, method, *cells, f"{of[0].chance[metric]:.1f}"))
-    return Sheet(f"Summary, percent, {_seeds(runs)}", ("metric", "method", *SUMMARY_KEYS, "chance"), rows, words=2)
+            told = "told" if of[0].needs_language else "not told"
+            rows.append((metric, method, told, *cells, f"{of[0].chance[metric]:.1f}"))
+    header = ("metric", "method", "language at test", *SUMMARY_KEYS, "chance")
+    return Sheet(f"Summary, percent, {_seeds(runs)}", header, rows, words=3)
 
 
 def language_sheet(runs: Sequence[Run], metric: str) -> Sheet:
@@ -78,19 +80,22 @@ def rank_sheet(runs: Sequence[Run]) -> Sheet:
 
 
 def cost_sheet(runs: Sequence[Run]) -> Sheet:
-    """What a stream cost: seconds, memory, bytes a language, and how much of the evaluation was encoded again."""
+    """What a stream cost: seconds, memory, bytes, and how much of the evaluation was encoded again."""
     rows: Rows = []
     for method, of in by_method(runs).items():
         train, spent = (statistics.fmean(getattr(run.cost, part) for run in of) for part in ("train_s", "eval_s"))
         encoded = sum(run.cost.encoded_texts for run in of) / sum(run.cost.scored_texts for run in of)
         size = statistics.fmean(statistics.fmean(run.new_tokens) * run.bytes_per_token for run in of)
+        modules = statistics.fmean(run.module_bytes / len(run.order) for run in of)
+        memory = statistics.fmean(run.memory_bytes for run in of)
         rows.append(
             (method, f"{train:,.0f}", f"{spent:,.0f}", f"{spent / (train + spent):.0%}", f"{encoded:.0%}",
              f"{statistics.fmean(run.cost.texts_per_s for run in of):,.0f}",
-             f"{max(run.cost.peak_mb for run in of):,.0f}", f"{size / 1e6:.2f}")
+             f"{max(run.cost.peak_mb for run in of):,.0f}", f"{size / 1e6:.2f}", f"{modules / 1e6:.2f}",
+             f"{memory / 1e6:.2f}")
         )  # fmt: skip
     header = ("method", "training s", "eval s", "eval share", "of it encoded", "texts/s", "peak MB",
-              "MB of new rows a language")  # fmt: skip
+              "MB of new rows a language", "MB of modules a language", "MB kept for later tasks")  # fmt: skip
     return Sheet("Cost of one stream, mean over seeds", header, rows)
 
 

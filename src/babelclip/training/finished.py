@@ -42,7 +42,8 @@ class Finished:
         """Return (M, dim) vectors of the task's texts, on the CPU."""
         size, count = self._loop.batch_size, len(self._loop.tokens)
         places = [torch.arange(start, min(start + size, count)) for start in range(0, count, size)]
-        return torch.cat([self._trainer.encode(self._loop.make(part).ids)[0].cpu() for part in places])
+        batches = (self._loop.make(part) for part in places)
+        return torch.cat([self._trainer.encode(batch.ids, batch.languages)[0].cpu() for batch in batches])
 
     @contextmanager
     def last_weights(self) -> Iterator[None]:

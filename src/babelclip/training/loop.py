@@ -56,6 +56,7 @@ class Loop:
         self.trainer, self.examples, self.tokens, self.batch_size = trainer, examples, tokens, batch_size
         self.validate, self.on_step, self.checkpoints = validate, on_step, checkpoints
         self.more = dict(identity)
+        self._tags = examples.tags() if examples.parts else None
         self.course = Course()
         self.best: dict[str, Tensor] = {}
         self.identity = self._identify() if checkpoints is not None else {}
@@ -89,7 +90,8 @@ class Loop:
         """Cut a batch of texts, given by their places; runs in the second thread."""
         lexicon, owner = self.trainer.task.lexicon, self.examples.owner[texts]
         ids = self.tokens.inputs(texts, bos=lexicon.bos, eos=lexicon.eos, max_length=lexicon.max_length)
-        return Batch(ids, owner, self.examples.teachers[texts], self.examples.images[owner], texts)
+        tags = None if self._tags is None else [self._tags[place] for place in texts.tolist()]
+        return Batch(ids, owner, self.examples.teachers[texts], self.examples.images[owner], texts, tags)
 
     def _step(self, batch: Batch, epoch: int, steps: int, ended: float) -> None:
         """Train on a batch, check the loss, count, and tell."""

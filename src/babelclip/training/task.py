@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -13,7 +13,7 @@ from babelclip.config import TaskSettings, derive_seed
 from babelclip.data import Cache, Examples
 from babelclip.encoders import DualEncoder
 from babelclip.errors import DataError, SettingError
-from babelclip.lexicon import Coverage, Growth, Lexicon, Tokens, measure_coverage
+from babelclip.lexicon import Coverage, measure_coverage
 from babelclip.methods import Stack, Task
 from babelclip.training.checkpoint import Checkpoints
 from babelclip.training.finished import Finished
@@ -96,20 +96,24 @@ def train_task(
         raise DataError(f"{batch_size} training texts in {examples.language!r}", fix="Give at least 2, better 1,000.")
     settings = method.settle(settings)
     lexicon = learnt.lexicon.copy()
-    growth = lexicon.grow(
-        examples.language, examples.texts, vocab_size=settings.vocab_size,
-        initialiser=settings.initialiser or "normal", generator=_chance(settings, "rows", examples.language),
-    )  # fmt: skip
+    known = len(lexicon.table)
+    chance = _chance(settings, "rows", examples.language)
+    growths = [
+        lexicon.grow(language, examples.texts[part], vocab_size=settings.vocab_size,
+                     initialiser=settings.initialiser or "normal", generator=chance)
+        for language, part in _by_language(examples)
+    ]  # fmt: skip
     tokens = (cache or Cache(None)).tokens(lexicon.tokenizer(), examples.texts)
     task = Task(
         examples.language, len(lexicon.snapshots) - 1, lexicon, tokens.used(), seed=settings.seed, examples=examples,
         tokens=tokens, vectors_before=lambda: learnt.encode(encoder, examples.texts),
     )  # fmt: skip
-    coverage = _cover(examples, tokens, lexicon, growth)
+    new_ids = range(known, len(lexicon.table))
+    coverage = measure_coverage(examples.texts, tokens, max_length=lexicon.max_length, new_ids=new_ids)
     method.before_task(task)
     task = replace(task, replayed=method.extra_rows(task, replayed=True))
     per_epoch = len(tokens) // batch_size
-    modules = _begin_modules(encoder, learnt, method, settings, examples.language)
+    modules = _begin_modules(encoder, learnt, method, settings, examples.languages)
     trainer = TaskTrainer(encoder, task, method, settings, total_steps=per_epoch * settings.epochs, modules=modules)
     loop = Loop(trainer, examples, tokens, batch_size, validate, on_step, checkpoints, identity)
     loop.run()
@@ -117,14 +121,24 @@ def train_task(
     course, finished = loop.course, Finished(loop)
     finished.add(method.after_task(task, finished))
     lexicon.table = trainer.full_table(steps=course.best_steps if course.best_epoch else None)
-    lexicon.count_use(task.used)
+    for _, part in _by_language(examples):
+        lexicon.count_use(tokens.part(part).used())
     return Learnt(lexicon, modules.copy()), TaskReport(
-        coverage=coverage, new_tokens=growth.new_tokens, overlapping_tokens=growth.overlapping_tokens,
+        coverage=coverage, new_tokens=len(new_ids),
+        overlapping_tokens=sum(growth.overlapping_tokens for growth in growths),
         steps=len(trainer.rates), left_out=len(tokens) - per_epoch * batch_size,
         loss=sum(course.losses) / len(course.losses), epoch=course.best_epoch or settings.epochs,
         seconds=course.seconds, texts=len(trainer.rates) * batch_size, padding=1 - course.tokens / course.places,
         precision=trainer.workers.precision,
     )  # fmt: skip
+
+
+def _by_language(examples: Examples) -> Iterator[tuple[str, slice]]:
+    """Where the texts of each language stand."""
+    start = 0
+    for language, count in examples.parts or ((examples.language, len(examples.texts)),):
+        yield language, slice(start, start + count)
+        start += count
 
 
 def _chance(settings: TaskSettings, *names: str) -> torch.Generator:
@@ -133,9 +147,9 @@ def _chance(settings: TaskSettings, *names: str) -> torch.Generator:
 
 
 def _begin_modules(
-    encoder: DualEncoder, learnt: Learnt, method: Stack, settings: TaskSettings, language: str
+    encoder: DualEncoder, learnt: Learnt, method: Stack, settings: TaskSettings, languages: Sequence[str]
 ) -> Acquirers:
-    """Copy the modules known so far, and make those of a new language."""
+    """Copy the modules known so far, and make those of new languages."""
     modules, shape = learnt.acquirers.copy(), encoder.text_tower.shape
     wanted = method.acquirers(shape)
     for name, kind in wanted.items():
@@ -145,12 +159,6 @@ def _begin_modules(
                 f"{name} was learnt with {known.options}, and is to go on with {kind.options}",
                 fix="Go on with the same options, or start from the base model.",
             )
-        known.begin(language, encoder, _chance(settings, name, language))
+        for language in languages:
+            known.begin(language, encoder, _chance(settings, name, language))
     return modules
-
-
-def _cover(examples: Examples, tokens: Tokens, lexicon: Lexicon, growth: Growth) -> Coverage:
-    """Coverage of the training texts."""
-    num_tokens = len(lexicon.vocabulary.tokens)
-    new_ids = range(num_tokens - growth.new_tokens, num_tokens)
-    return measure_coverage(examples.texts, tokens, max_length=lexicon.max_length, new_ids=new_ids)

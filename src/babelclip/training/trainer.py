@@ -60,8 +60,9 @@ class TaskTrainer:
         self._gradient_scale = self.scale.gradient[row_ids, None].to(rows)
         self._decay_scale = self.scale.decay[row_ids, None].to(rows)
         self.modules = modules or Acquirers()
-        own = {name: tensor.requires_grad_() for name, tensor in self.modules.trained(task.language).items()}
-        self.parameters: dict[str, Tensor] = {"rows": rows, **own}
+        self.parameters: dict[str, Tensor] = {"rows": rows}
+        for language in task.languages:
+            self.parameters |= {name: one.requires_grad_() for name, one in self.modules.trained(language).items()}
         self.temperature = nn.Parameter(torch.tensor(settings.temperature, device=encoder.device, dtype=rows.dtype))
         self.rates: list[float] = []
         self._warm_up = int(settings.warm_up * total_steps)
@@ -105,7 +106,7 @@ class TaskTrainer:
         teachers, images = batch.teachers.to(rows), batch.images.to(rows)
         image_ids, size = batch.image_ids.to(rows.device), len(batch.ids)
         part = self.workers.part(size)
-        own, inserts = self.encode(batch.ids[part])
+        own, inserts = self.encode(batch.ids[part], None if batch.languages is None else batch.languages[part])
         texts = self.workers.gather(own, size)
         terms = {}
         if self.settings.cross_lingual:

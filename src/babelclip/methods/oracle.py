@@ -1,0 +1,36 @@
+"""The oracle vocabulary: one BPE learnt from all languages of the stream before its first task (papers 2.11, row 7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from babelclip.config import TaskSettings
+from babelclip.errors import SettingError
+from babelclip.methods.base import Method
+
+
+@dataclass
+class Oracle(Method):
+    """No token is ever appended later, so old words are never cut anew; training texts of the future are seen, though.
+
+    Attributes:
+        share: tokens asked for, in parts of what all languages together would ask for; 5/9 of 36 languages of 10,000
+            are the paper's 200,000.
+    """
+
+    share: float = 5 / 9
+
+    name = "oracle"
+    idea = (
+        "One vocabulary learnt from the training texts of all languages before the first task; not a continual method."
+    )
+    paper = "Yang et al., AAAI 2024 (oracle vocabulary)"
+
+    def __post_init__(self) -> None:
+        """Refuse a share that cannot work."""
+        if not 0 < self.share <= 10:
+            raise SettingError(f"oracle(share={self.share})", fix="It must be above 0 and at most 10.")
+
+    def vocabulary_size(self, settings: TaskSettings, languages: int) -> int:
+        """Return share x vocab_size x languages, at least one language's."""
+        return max(settings.vocab_size, round(self.share * settings.vocab_size * languages))
