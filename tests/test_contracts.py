@@ -1,0 +1,93 @@
+"""What every method promises, alone and in every pair; the registry is walked, so a new method is tested by its entry."""
+
+import itertools
+from dataclasses import fields
+
+import pytest
+import torch
+
+from babelclip.acquirers import Learnt
+from babelclip.config import TaskSettings
+from babelclip.data.examples import base_lexicon
+from babelclip.errors import SettingError, UnknownNameError
+from babelclip.methods import METHODS, Stack, compose
+from babelclip.training import Checkpoints, train_task
+
+SETTINGS = TaskSettings(vocab_size=400, batch_size=8, epochs=1, learning_rate=1e-2, warm_up=0)
+ORDER = ("de", "ru")
+PAIRS = [pair for pair in itertools.combinations(METHODS, 2) if set(pair) != {"cross-lingual", "cross-modal"}]
+
+
+class PowerCutError(Exception):
+    pass
+
+
+def teach(tiny, examples, stack, *, order=ORDER, stop=None, folder=None, learnt=None):
+    """One task after another; ``stop`` = (language, step) interrupts, and the same task goes on from its checkpoints."""
+    learnt = learnt or Learnt(base_lexicon(tiny))
+    for language in order:
+
+        def on_step(report, language=language):
+            if stop == (language, report.step):
+                raise PowerCutError
+
+        checkpoints = None if folder is None else Checkpoints(folder / language, every=0.0)
+        learnt, _ = train_task(tiny, learnt, examples[language], stack, SETTINGS, on_step=on_step,
+                               checkpoints=checkpoints)  # fmt: skip
+    return learnt
+
+
+def everything(learnt):
+    """All that was learnt, as one dictionary of tensors."""
+    return {"table": learnt.lexicon.table, "uses": learnt.lexicon.uses, **learnt.acquirers.tensors()}
+
+
+def same(one, other):
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_a_method_says_what_it_is_and_its_options_can_be_written(name):
+    kind = METHODS[name]
+    assert kind.name == name
+    assert kind.idea.endswith(".")
+    assert kind.paper
+    assert (kind.__doc__ or "").strip()
+    assert compose(name).methods[-1 if name != "cll" else 0].name == name
+    for option in fields(kind):
+        written = f"{name}({option.name}={option.default})"
+        assert compose(written).name == compose(name).name, "a default is not written"
+    with pytest.raises(UnknownNameError, match=rf"unknown option of {name} 'colour'"):
+        compose(f"{name}(colour=1)")
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_what_was_learnt_before_is_the_same_after_a_task_that_was_interrupted(tiny, examples, tmp_path, name):
+    """Contract 7: memory, Fisher information, modules and chance go on from the checkpoint, bit for bit."""
+    whole = teach(tiny, examples, compose(name))
+    stack = compose(name)
+    first = teach(tiny, examples, stack, order=("de",))
+    kept = {key: value.clone() for key, value in stack.state_dict().items()}
+    with pytest.raises(PowerCutError):
+        teach(tiny, examples, stack, order=("ru",), stop=("ru", 2), folder=tmp_path, learnt=first)
+    again = compose(name)
+    again.load_state_dict(kept)
+    same(everything(teach(tiny, examples, again, order=("ru",), folder=tmp_path, learnt=first)), everything(whole))
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="+".join)
+def test_two_methods_work_together_whatever_their_order(tiny, examples, pair):
+    """Contract 8: growing the lexicon between tasks is safe, and the order of the list changes nothing."""
+    stack = compose("+".join(pair))
+    there = everything(teach(tiny, examples, stack))
+    assert all(bool(value.isfinite().all()) for value in there.values())
+    swapped = Stack(compose("+".join(pair)).methods[::-1])
+    back = everything(teach(tiny, examples, swapped))
+    for name, value in there.items():
+        torch.testing.assert_close(back[name], value, rtol=0, atol=2e-4, msg=f"{pair}: {name}")
+
+
+def test_pairs_that_contradict_each_other_are_refused():
+    with pytest.raises(SettingError, match="the methods disagree on cross_lingual"):
+        compose("cross-lingual+cross-modal").settle(SETTINGS)
