@@ -17,7 +17,7 @@ from babelclip.lexicon import (
     merge_vocabularies,
     tokenise,
 )
-from babelclip.lexicon.store import LEXICON, ROWS, load_lexicon, save_lexicon
+from babelclip.lexicon.store import LEXICON, ROWS, load_lexicon, pack_lexicon, write_files
 
 DE = ["ein rotes haus", "ein roter hund", "die katze schläft im haus", "hunde und katzen spielen"] * 5
 RU = ["красный дом", "рыжая собака", "кошка спит в доме", "собаки и кошки играют"] * 5
@@ -176,7 +176,7 @@ def test_a_saved_lexicon_comes_back_bit_for_bit(lexicon, tmp_path):
     grow(lexicon, "ru", RU)
     lexicon.table[3] += 1.0
     lexicon.count_use(torch.tensor([3]))
-    save_lexicon(lexicon, base, tmp_path / "m", base_name="tiny", fingerprint="f" * 64)
+    write_files(pack_lexicon(lexicon, base, base_name="tiny", fingerprint="f" * 64), tmp_path / "m")
     back = load_lexicon(tmp_path / "m", base, fingerprint="f" * 64)
     assert torch.equal(back.table, lexicon.table)
     assert torch.equal(back.uses, lexicon.uses)
@@ -188,7 +188,7 @@ def test_a_saved_lexicon_comes_back_bit_for_bit(lexicon, tmp_path):
 def test_a_damaged_or_foreign_lexicon_is_refused(lexicon, tmp_path):
     base = lexicon.copy()
     grow(lexicon, "de", DE)
-    save_lexicon(lexicon, base, tmp_path, base_name="tiny", fingerprint="f" * 64)
+    write_files(pack_lexicon(lexicon, base, base_name="tiny", fingerprint="f" * 64), tmp_path)
     with pytest.raises(FormatError, match="learnt on 'tiny' with fingerprint ffffffffffff, but .* has 000000000000"):
         load_lexicon(tmp_path, base, fingerprint="0" * 64)
     rows = (tmp_path / ROWS).read_bytes()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
+from babelclip.acquirers.store import MODULES, TENSORS
 from babelclip.cli.console import console, note, program, progress_bars, quieten, tell_all
 from babelclip.config import TaskSettings, change_settings, recipe_for
 from babelclip.continual import load
@@ -143,7 +144,7 @@ def _check_out(out: Path, runtime: Runtime) -> None:
     inside = [folder for folder in (runtime.tensorboard, runtime.cache.folder) if folder is not None]
     ours = {out / CHECKPOINTS, out / LOG, *inside}
     if (out / CHECKPOINTS).is_dir():
-        ours.add(out / ROWS)  # lexicon.json is written last
+        ours |= {out / name for name in (ROWS, MODULES, TENSORS)}  # lexicon.json is written last
     if out.is_dir():
         remove_temporaries(out)
     if out.exists() and (not out.is_dir() or any(entry not in ours for entry in out.iterdir())):

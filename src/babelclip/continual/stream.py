@@ -10,8 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from babelclip.acquirers import Learnt
-from babelclip.acquirers.store import load_modules, pack_modules
+from babelclip.acquirers.store import load_learnt, pack_learnt
 from babelclip.config import TaskSettings, derive_seed
 from babelclip.continual.complete import complete_vocabulary
 from babelclip.continual.cost import peak_memory_mb
@@ -22,7 +21,6 @@ from babelclip.data import Examples, join_examples
 from babelclip.data.examples import base_lexicon
 from babelclip.errors import SettingError
 from babelclip.evaluation import METRICS, RANKS, Cost, Run, chance_scores, summarise_run
-from babelclip.lexicon.store import load_lexicon, pack_lexicon
 from babelclip.methods import Stack, compose
 from babelclip.training import Checkpoints, OnStep, TaskReport, Workers
 
@@ -209,10 +207,7 @@ def _size(tensors: Mapping[str, Tensor]) -> int:
 
 def _save(checkpoints: Checkpoints, identity: dict[str, Any], student: Student, stack: Stack, done: _Done) -> None:
     """Save what is known after a task: words, modules, the method's memory, scores and reports."""
-    files = pack_modules(student.learnt.acquirers) | pack_lexicon(
-        student.lexicon, base_lexicon(student.encoder),
-        base_name=student.encoder.name, fingerprint=student.encoder.fingerprint,
-    )  # fmt: skip
+    files = pack_learnt(student.learnt, base_lexicon(student.encoder), student.encoder)
     checkpoints.save(identity, asdict(done), stack.state_dict(), files)
 
 
@@ -223,9 +218,7 @@ def _restore(
     found = None if checkpoints is None else checkpoints.latest(identity)
     if found is None:
         return None
-    base = base_lexicon(student.encoder)
-    lexicon = load_lexicon(found.folder, base, fingerprint=student.encoder.fingerprint)
-    student.learnt = Learnt(lexicon, load_modules(found.folder, student.encoder))
+    student.learnt = load_learnt(found.folder, base_lexicon(student.encoder), student.encoder)
     stack.load_state_dict(found.tensors)
     done = TypeAdapter(_Done).validate_python(found.state)
     evaluator.texts, evaluator.encoded, evaluator.seconds = done.texts, done.encoded, done.eval_seconds

@@ -9,7 +9,7 @@ from statistics import fmean
 from torch import Tensor
 
 from babelclip.acquirers import Learnt
-from babelclip.acquirers.store import load_modules, save_modules
+from babelclip.acquirers.store import load_learnt, pack_learnt
 from babelclip.config import TaskSettings, recipe_for
 from babelclip.data import Cache, Corpus, Examples, Teacher, read_captions, user_cache
 from babelclip.data.examples import base_lexicon
@@ -19,7 +19,7 @@ from babelclip.errors import ModelError, SettingError
 from babelclip.evaluation import retrieval_scores
 from babelclip.languages import normalise_tag
 from babelclip.lexicon import Lexicon
-from babelclip.lexicon.store import LEXICON, load_lexicon, read_lexicon_file, save_lexicon
+from babelclip.lexicon.store import LEXICON, read_lexicon_file, write_files
 from babelclip.methods import Stack, compose
 from babelclip.training import Checkpoints, OnStep, TaskReport, train_task
 
@@ -152,11 +152,7 @@ class Student:
 
     def save(self, folder: Path | str) -> None:
         """Write what was learnt; the base model is not copied, only named and fingerprinted."""
-        save_modules(self.learnt.acquirers, Path(folder))
-        save_lexicon(
-            self.lexicon, base_lexicon(self.encoder), Path(folder),
-            base_name=self.encoder.name, fingerprint=self.encoder.fingerprint,
-        )  # fmt: skip
+        write_files(pack_learnt(self.learnt, base_lexicon(self.encoder), self.encoder), Path(folder))
 
 
 def load(
@@ -188,6 +184,4 @@ def load(
             f"the base model of {str(model)!r}, {str(base or named)!r}, cannot be loaded: {error.what}",
             fix="Say where it lies now: base=... in Python, --base in `babelclip evaluate`.",
         ) from error
-    lexicon = load_lexicon(folder, base_lexicon(encoder), fingerprint=encoder.fingerprint)
-    modules = load_modules(folder, encoder)
-    return Student(encoder, Learnt(lexicon, modules), Teacher(encoder, cache))
+    return Student(encoder, load_learnt(folder, base_lexicon(encoder), encoder), Teacher(encoder, cache))

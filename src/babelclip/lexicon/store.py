@@ -1,6 +1,7 @@
 """A lexicon on disk: what was added to, and changed in, the base model's own. Plain JSON and safetensors.
 
 lexicon.json       format, base model, languages with their snapshots, appended tokens and merges, sha256 of the rows
+                   and of other files that belong to them
 rows.safetensors   ids (R,), rows (R, width) float32: every row that differs from the base model's; uses (V,)
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -42,20 +44,25 @@ class LexiconFile(BaseModel):
     tokens: list[str]
     merges: list[tuple[str, str]]
     rows_sha256: str
+    beside: dict[str, str] = {}
 
 
-def save_lexicon(lexicon: Lexicon, base: Lexicon, folder: Path, *, base_name: str, fingerprint: str) -> None:
-    """Write a lexicon as its difference from the base model's.
+def pack_lexicon(
+    lexicon: Lexicon, base: Lexicon, *, base_name: str, fingerprint: str, beside: Mapping[str, bytes] | None = None
+) -> dict[str, bytes]:
+    """Return the files of a lexicon, as its difference from the base model's, in the order in which to write them.
 
-    The rows come first and ``lexicon.json``, which carries their sha256, comes last: a folder that was interrupted half
-    way is either the old one or is refused by ``load_lexicon``, never mixed in silence.
+    ``lexicon.json`` comes last and carries the sha256 of all others: a folder that was interrupted half way is either
+    the old one or is refused by ``load_lexicon``, never mixed in silence.
+
+    Args:
+        lexicon: the lexicon.
+        base: that of the base model.
+        base_name: how the base model is called.
+        fingerprint: of the base model.
+        beside: other files that belong to the lexicon, by name.
     """
-    for name, content in pack_lexicon(lexicon, base, base_name=base_name, fingerprint=fingerprint).items():
-        write_whole(folder / name, content)
-
-
-def pack_lexicon(lexicon: Lexicon, base: Lexicon, *, base_name: str, fingerprint: str) -> dict[str, bytes]:
-    """Return the files of a lexicon by name, in the order in which they are to be written."""
+    beside = dict(beside or {})
     changed = torch.ones(len(lexicon.table), dtype=torch.bool)
     changed[: len(base.table)] = (lexicon.table[: len(base.table)] != base.table).any(dim=1)
     ids = changed.nonzero().squeeze(1)
@@ -71,13 +78,20 @@ def pack_lexicon(lexicon: Lexicon, base: Lexicon, *, base_name: str, fingerprint
         tokens=list(lexicon.vocabulary.tokens[len(base.vocabulary.tokens) :]),
         merges=list(lexicon.vocabulary.merges[len(base.vocabulary.merges) :]),
         rows_sha256=hashlib.sha256(rows).hexdigest(),
+        beside={name: hashlib.sha256(one).hexdigest() for name, one in beside.items()},
     )
     listed = json.dumps(content.model_dump(), ensure_ascii=False, indent=0) + "\n"
-    return {ROWS: rows, LEXICON: listed.encode()}
+    return {**beside, ROWS: rows, LEXICON: listed.encode()}
+
+
+def write_files(files: Mapping[str, bytes], folder: Path) -> None:
+    """Write what ``pack_lexicon`` returned, in its order."""
+    for name, content in files.items():
+        write_whole(folder / name, content)
 
 
 def read_lexicon_file(folder: Path) -> LexiconFile:
-    """Read ``lexicon.json`` of a folder written by ``save_lexicon``.
+    """Read ``lexicon.json`` of a folder of what was learnt.
 
     Raises:
         FormatError: it is missing, damaged or of another format.
@@ -103,7 +117,7 @@ def read_lexicon_file(folder: Path) -> LexiconFile:
 
 
 def load_lexicon(folder: Path, base: Lexicon, *, fingerprint: str) -> Lexicon:
-    """Read a lexicon written by ``save_lexicon`` onto its base model's.
+    """Read a lexicon onto its base model's.
 
     Raises:
         FormatError: a file is missing or damaged, or it was learnt on another base model.
@@ -117,11 +131,13 @@ def load_lexicon(folder: Path, base: Lexicon, *, fingerprint: str) -> Lexicon:
         )  # fmt: skip
     rows = folder / ROWS
     try:
-        if sha256(rows) != content.rows_sha256:
-            raise FormatError(
-                f"sha256 is {sha256(rows)[:12]}, but {LEXICON} says {content.rows_sha256[:12]}",
-                file=rows, fix="The file is damaged or only half was written: learn the languages again.",
-            )  # fmt: skip
+        for name, expected in {**content.beside, ROWS: content.rows_sha256}.items():
+            rows = folder / name
+            if (found := sha256(rows)) != expected:
+                raise FormatError(
+                    f"sha256 is {found[:12]}, but {LEXICON} says {expected[:12]}",
+                    file=rows, fix="The file is damaged or only half was written: learn the languages again.",
+                )  # fmt: skip
         tensors = load_file(rows)
     except (OSError, SafetensorError) as error:
         raise FormatError(f"cannot be read ({error})", file=rows, fix="Learn the languages again.") from error
