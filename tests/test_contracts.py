@@ -1,7 +1,6 @@
-"""What every method promises, alone and in every pair; the registry is walked, so a new method is tested by its entry."""
+"""What every method promises, alone and in every pair; the registry is walked, so its entry tests a new method."""
 
 import itertools
-from dataclasses import fields
 
 import pytest
 import torch
@@ -10,7 +9,7 @@ from babelclip.acquirers import Learnt
 from babelclip.config import TaskSettings
 from babelclip.data.examples import base_lexicon
 from babelclip.errors import SettingError, UnknownNameError
-from babelclip.methods import METHODS, Stack, compose
+from babelclip.methods import METHODS, Stack, compose, options_of
 from babelclip.training import Checkpoints, train_task
 
 SETTINGS = TaskSettings(vocab_size=400, batch_size=8, epochs=1, learning_rate=1e-2, warm_up=0)
@@ -23,7 +22,7 @@ class PowerCutError(Exception):
 
 
 def teach(tiny, examples, stack, *, order=ORDER, stop=None, folder=None, learnt=None):
-    """One task after another; ``stop`` = (language, step) interrupts, and the same task goes on from its checkpoints."""
+    """One task after another; ``stop`` = (language, step) interrupts it; with checkpoints it goes on from there."""
     learnt = learnt or Learnt(base_lexicon(tiny))
     for language in order:
 
@@ -55,7 +54,7 @@ def test_a_method_says_what_it_is_and_its_options_can_be_written(name):
     assert kind.paper
     assert (kind.__doc__ or "").strip()
     assert compose(name).methods[-1 if name != "cll" else 0].name == name
-    for option in fields(kind):
+    for option in options_of(kind):
         written = f"{name}({option.name}={option.default})"
         assert compose(written).name == compose(name).name, "a default is not written"
     with pytest.raises(UnknownNameError, match=rf"unknown option of {name} 'colour'"):

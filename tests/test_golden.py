@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
+from babelclip.acquirers import Acquirers
 from babelclip.config import TaskSettings
 from babelclip.data import Batch
 from babelclip.encoders.frozen import FrozenTextTower
@@ -66,11 +67,29 @@ def recorded_task(method: str, folder: str) -> tuple[Task, dict[str, np.ndarray]
     return Task(folder[2:], int(folder[0]) - 1, lexicon, torch.from_numpy(used)), arrays, batches, steps
 
 
+def recorded_modules(method: str, folder: str, when: str) -> dict[str, torch.Tensor]:
+    """The bottlenecks of a task as ``Acquirers`` names them; none for methods without."""
+    file = GOLDEN / method / folder / f"other_trainable_{when}.npz"
+    arrays = dict(np.load(file)) if file.exists() else {}
+    found = {}
+    for name, array in arrays.items():
+        parts = name.split(".")
+        language, side = parts[parts.index("adapters") + 1 :][:2]
+        layer = parts[parts.index("layers") + 1]
+        found[f"mla/{language}/{layer}.{side.removeprefix('adapter_')}.{parts[-1]}"] = torch.from_numpy(array)
+    return found
+
+
 @pytest.mark.parametrize("folder", TASKS)
-@pytest.mark.parametrize(("method", "names"), [("CLL_CLIP", "cll"), ("CLL_CLIP_with_TEIR", "cll+teir")])
-def test_replay_gives_the_recorded_losses_scales_and_table(method: str, names: str, folder: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "names"), [("CLL_CLIP", "cll"), ("CLL_CLIP_with_TEIR", "cll+teir"), ("MLA", "cll+mla")]
+)
+def test_replay_gives_the_recorded_losses_scales_table_and_modules(method: str, names: str, folder: str) -> None:
     task, arrays, batches, steps = recorded_task(method, folder)
-    trainer = TaskTrainer(RecordedTower(), task, compose(names), SETTINGS, total_steps=len(steps))
+    tower, stack = RecordedTower(), compose(names)
+    modules = Acquirers(stack.acquirers(tower.text_tower.shape))
+    modules.load(recorded_modules(method, folder, "start"), tower.device)
+    trainer = TaskTrainer(tower, task, stack, SETTINGS, total_steps=len(steps), modules=modules)
     if "s_i_grad" in arrays:
         np.testing.assert_allclose(trainer.scale.gradient, arrays["s_i_grad"], rtol=1e-6)
         np.testing.assert_allclose(trainer.scale.decay, arrays["s_i_decay"], rtol=1e-6)
@@ -91,6 +110,14 @@ def test_replay_gives_the_recorded_losses_scales_and_table(method: str, names: s
         assert float(trainer.temperature.detach()) == pytest.approx(recorded["temp_after"], abs=5e-6)
     np.testing.assert_allclose(trainer.full_table(), arrays["emb_end"], rtol=0, atol=1e-6)
     assert np.abs(arrays["emb_end"] - arrays["emb_start"]).max() > 1e-4  # the recording did train
+    start, end, found = (
+        recorded_modules(method, folder, "start"), recorded_modules(method, folder, "end"), modules.tensors()
+    )  # fmt: skip
+    assert found.keys() == end.keys()
+    assert len(end) == (8 if method == "MLA" else 0)
+    for name, expected in end.items():
+        torch.testing.assert_close(found[name], expected, rtol=0, atol=1e-6)
+        assert float((expected - start[name]).abs().max()) > 1e-4
 
 
 def test_usage_counts_follow_the_recorded_ones() -> None:

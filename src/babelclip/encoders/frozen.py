@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention, silu
 from transformers.activations import ACT2FN
 
-from babelclip.encoders.insert import Insert, Part, TowerShape
+from babelclip.encoders.insert import Insert, Part, Prefix, TowerShape
 from babelclip.encoders.layout import Layout, Pick, Spread
 
 Affine = tuple[Tensor, Tensor]
@@ -121,9 +121,8 @@ class FrozenTextTower:
         if prefixes is None:
             mixed = scaled_dot_product_attention(query, key, value, is_causal=True)
         else:
-            seen = torch.ones(layout.length, layout.length, dtype=torch.bool, device=hidden.device).tril()
-            seen = torch.cat([seen.new_ones(layout.length, prefixes[0].shape[2]), seen], dim=1)
-            key, value = (torch.cat(pair, dim=2) for pair in zip(prefixes, (key, value), strict=True))
+            seen = torch.ones(1, 1, layout.length, layout.length, dtype=torch.bool, device=hidden.device).tril()
+            key, value, seen = _put_before(prefixes, key, value, seen)
             mixed = scaled_dot_product_attention(query, key, value, attn_mask=seen)
         hidden = hidden + linear(_pick(mixed.transpose(1, 2).flatten(2).flatten(0, 1), layout), *layer.attention_out)
         return _add_behind(hidden + self._mlp(layer, hidden), inserts, number)
@@ -141,19 +140,27 @@ class FrozenTextTower:
         key, value = self._heads_of(fused, layout, 2)
         seen, prefixes = layout.visible[:, None, None], self._prefixes(inserts, number)
         if prefixes is not None:
-            key, value = (torch.cat(pair, dim=2) for pair in zip(prefixes, (key, value), strict=True))
-            seen = torch.cat([seen.new_ones(layout.batch, 1, 1, prefixes[0].shape[2]), seen], dim=3)
+            key, value, seen = _put_before(prefixes, key, value, seen)
         mixed = scaled_dot_product_attention(query, key, value, attn_mask=seen)
         pooled = hidden[layout.ends] + linear(mixed.flatten(1), *layer.attention_out)
         return _add_behind(pooled + self._mlp(layer, pooled), inserts, number, layout.ends)
 
-    def _prefixes(self, inserts: Sequence[Insert], number: int) -> tuple[Tensor, Tensor] | None:
-        """Keys and values (B, heads, P, width / heads) of all prefixes of a layer, or None."""
-        found = [pair for insert in inserts if (pair := insert.prefix(number)) is not None]
+    def _prefixes(self, inserts: Sequence[Insert], number: int) -> Prefix | None:
+        """All prefixes of a layer as one, keys and values by head: (B, heads, P, width / heads); None for none."""
+        found = [one for insert in inserts if (one := insert.prefix(number)) is not None]
         if not found:
             return None
-        keys, values = (torch.cat(parts, dim=1).unflatten(2, (self._heads, -1)) for parts in zip(*found, strict=True))
-        return keys.transpose(1, 2), values.transpose(1, 2)
+        keys, values = (
+            torch.cat(parts, dim=1).unflatten(2, (self._heads, -1)).transpose(1, 2)
+            for parts in ([one.keys for one in found], [one.values for one in found])
+        )
+        if all(one.visible is None for one in found):
+            return Prefix(keys, values)
+        visible = [
+            one.keys.new_ones(one.keys.shape[:2], dtype=torch.bool) if one.visible is None else one.visible
+            for one in found
+        ]
+        return Prefix(keys, values, torch.cat(visible, dim=1))
 
     def _mlp(self, layer: _Layer, hidden: Tensor) -> Tensor:
         return linear(self._activation(linear(self._norm(hidden, layer.norm2), *layer.mlp_in)), *layer.mlp_out)
@@ -165,6 +172,21 @@ class FrozenTextTower:
         """(N, parts * width) to ``parts`` tensors (B, heads, L, width / heads)."""
         by_head: tuple[Tensor, ...] = Spread.apply(fused, layout, parts, self._heads)  # type: ignore[no-untyped-call]
         return by_head
+
+
+def _put_before(prefix: Prefix, key: Tensor, value: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Put a prefix, by head, before a layer's own keys and values.
+
+    ``seen``: (B or 1, 1, places that look or 1, L) which of its own a place sees.
+    """
+    if prefix.visible is None:
+        before = seen.new_ones(*seen.shape[:3], prefix.keys.shape[2])
+    else:
+        seen = seen.expand(len(key), -1, -1, -1)
+        before = prefix.visible[:, None, None].expand(-1, 1, seen.shape[2], -1)
+    keys = torch.cat([prefix.keys.to(key.dtype), key], dim=2)
+    values = torch.cat([prefix.values.to(value.dtype), value], dim=2)
+    return keys, values, torch.cat([before, seen], dim=3)
 
 
 def _project(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -34,6 +34,20 @@ class TowerShape:
     dim: int
 
 
+class Prefix(NamedTuple):
+    """Keys and values that every place of a text sees in a layer, before its own.
+
+    Attributes:
+        keys: (B, P, width).
+        values: (B, P, width).
+        visible: (B, P) false where a text has no such place; None where all have all.
+    """
+
+    keys: Tensor
+    values: Tensor
+    visible: Tensor | None = None
+
+
 class Insert:
     """What the texts of one batch bring into the tower. This one adds nothing; override what the idea needs.
 
@@ -43,8 +57,8 @@ class Insert:
     def project(self, layer: int, part: Part, normed: Tensor, nodes: Tensor | None) -> Tensor | None:
         """Return (M, width) to add to the queries, keys or values that a layer makes of normed states (M, width)."""
 
-    def prefix(self, layer: int) -> tuple[Tensor, Tensor] | None:
-        """Return keys and values (B, P, width) that every place of a text sees in a layer, before its own."""
+    def prefix(self, layer: int) -> Prefix | None:
+        """Return what every place of a text sees in a layer before its own."""
 
     def after_block(self, layer: int, hidden: Tensor, nodes: Tensor | None) -> Tensor | None:
         """Return (M, width) to add to the output of a layer (M, width)."""

@@ -4,8 +4,8 @@ The objective (``cross_lingual`` L_cl + ``cross_modal`` L_cm) belongs to the tra
 """
 
 from babelclip.methods.base import Method, RowScale, Step, Task, Trained
-from babelclip.methods.names import split_names
+from babelclip.methods.names import options_of, split_names
 from babelclip.methods.registry import METHODS, compose
 from babelclip.methods.stack import Stack
 
-__all__ = ["METHODS", "Method", "RowScale", "Stack", "Step", "Task", "Trained", "compose", "split_names"]
+__all__ = ["METHODS", "Method", "RowScale", "Stack", "Step", "Task", "Trained", "compose", "options_of", "split_names"]

@@ -14,9 +14,12 @@ from babelclip.acquirers import Acquirer
 from babelclip.config import TaskSettings
 from babelclip.data import Batch, Examples
 from babelclip.encoders.insert import Insert, TowerShape
+from babelclip.errors import UnknownNameError
 from babelclip.lexicon import Lexicon, Tokens
 
 NONE = torch.empty(0, dtype=torch.int64)
+VARIANTS = ("defined", "as-released")
+"""As the method is defined, or as the released code of the comparison has it where that changes numbers."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Task:
         lexicon: the lexicon, already grown for the language.
         used: (k,) sorted ids that occur in the training texts, T_t: without special tokens, before truncation.
         replayed: (r,) sorted ids that occur in texts of earlier tasks that are trained on again.
+        known: rows of the table before the lexicon grew.
         seed: of the run; a method derives its own from it.
         examples: the training texts with the teacher's vectors.
         tokens: the texts' tokens.
@@ -40,6 +44,7 @@ class Task:
     lexicon: Lexicon
     used: Tensor
     replayed: Tensor = field(default_factory=lambda: NONE)
+    known: int = 0
     seed: int = 0
     examples: Examples | None = None
     tokens: Tokens | None = None
@@ -49,6 +54,18 @@ class Task:
     def languages(self) -> tuple[str, ...]:
         """All languages of the task: several where all are learnt at once."""
         return (self.language,) if self.examples is None else self.examples.languages
+
+    def is_new(self, parameter: str, row_ids: Tensor) -> Tensor:
+        """Return whether a parameter belongs to this task alone: (R, 1) of ``rows``, () of a module."""
+        if parameter == "rows":
+            return (row_ids >= self.known)[:, None]
+        return torch.tensor(parameter.split("/")[1] in self.languages)
+
+    def shared(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the parameters that later languages can change: the rows, and modules of no language's own."""
+        return {
+            name: one for name, one in parameters.items() if name == "rows" or name.split("/")[1] not in self.languages
+        }
 
     @property
     def trained(self) -> Tensor:
@@ -63,6 +80,7 @@ class Step:
     Attributes:
         row_ids: (R,) ids of the rows that this task trains.
         parameters: what is trained, by name, with gradient: ``rows`` (R, width), and modules as ``kind/owner/name``.
+        start: the same before the first step of the task, without gradient.
         texts: (B, dim) student vectors of the batch, with gradient.
         teachers: (B, dim) English teacher vectors.
         images: (B, dim) image vectors.
@@ -78,6 +96,7 @@ class Step:
 
     row_ids: Tensor
     parameters: Mapping[str, Tensor]
+    start: Mapping[str, Tensor]
     texts: Tensor
     teachers: Tensor
     images: Tensor
@@ -106,6 +125,10 @@ class Trained(Protocol):
     @property
     def parameters(self) -> Mapping[str, Tensor]:
         """What was trained, by name."""
+
+    @property
+    def start(self) -> Mapping[str, Tensor]:
+        """The same before the first step."""
 
     def batches(self) -> Iterator[Batch]:
         """Yield the task's texts in their order, each once; the last incomplete batch is left out, as in training."""
@@ -167,6 +190,15 @@ class Method:
     needs_memory: ClassVar[bool] = False
     replays: ClassVar[bool] = False
     joint: ClassVar[bool] = False
+
+    def check_variant(self, variant: str) -> None:
+        """Refuse what is not one of ``VARIANTS``.
+
+        Raises:
+            UnknownNameError: naming the closest.
+        """
+        if variant not in VARIANTS:
+            raise UnknownNameError(f"variant of {self.name}", variant, VARIANTS)
 
     def wishes(self) -> dict[str, object]:
         """Return settings of a task that belong to the idea, such as ``initialiser``."""

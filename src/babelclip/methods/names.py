@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import TYPE_CHECKING, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from babelclip.errors import SettingError, UnknownNameError
 
@@ -33,6 +33,11 @@ def read_name(text: str) -> tuple[str, dict[str, str]]:
     return found[1], {name.strip(): value.strip() for name, _, value in options}
 
 
+def options_of(method: type[Method] | Method) -> list[dataclasses.Field[Any]]:
+    """Return the fields that users may write."""
+    return [field for field in dataclasses.fields(method) if field.init]
+
+
 def make_method(kind: type[Method], options: dict[str, str]) -> Method:
     """Make a method with options as they were written.
 
@@ -41,7 +46,7 @@ def make_method(kind: type[Method], options: dict[str, str]) -> Method:
         SettingError: a value is of the wrong kind, or cannot work.
     """
     types = get_type_hints(kind)
-    known = {field.name: types[field.name] for field in dataclasses.fields(kind) if field.init}
+    known = {field.name: types[field.name] for field in options_of(kind)}
     made = {}
     for name, text in options.items():
         if name not in known:
@@ -59,7 +64,7 @@ def write_name(method: Method) -> str:
     """Return how a method is written: its name, and the options that differ from the defaults."""
     changed = [
         f"{field.name}={getattr(method, field.name)}"
-        for field in dataclasses.fields(method)
-        if field.init and getattr(method, field.name) != field.default
+        for field in options_of(method)
+        if getattr(method, field.name) != field.default
     ]
     return f"{method.name}({','.join(changed)})" if changed else method.name

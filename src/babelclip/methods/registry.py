@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from babelclip.errors import SettingError
+from babelclip.methods.agem import AGEM
 from babelclip.methods.base import Method
 from babelclip.methods.cll import CLL
+from babelclip.methods.coda import Coda
+from babelclip.methods.coma import CoMA
+from babelclip.methods.dualprompt import DualPrompt
+from babelclip.methods.er import DER, ER
+from babelclip.methods.full import Full
+from babelclip.methods.gpm import GPM
 from babelclip.methods.joint import Joint
+from babelclip.methods.lora import LoRA
+from babelclip.methods.lwf import LwF
 from babelclip.methods.mla import MLA
 from babelclip.methods.names import make_method, read_name, split_names
 from babelclip.methods.objectives import CrossLingual, CrossModal
+from babelclip.methods.oewc import OEWC
 from babelclip.methods.oracle import Oracle
+from babelclip.methods.ptuning import PTuning
+from babelclip.methods.si import SI
 from babelclip.methods.stack import Stack
 from babelclip.methods.teir import TEIR
 from babelclip.registry import Registry
 
-METHODS: Registry[type[Method]] = Registry(
-    "method", {method.name: method for method in (CLL, Joint, Oracle, CrossLingual, CrossModal, MLA, TEIR)}
-)
+_ALL = (
+    CLL, Joint, Oracle, CrossLingual, CrossModal, Full, MLA, LoRA, PTuning, DualPrompt, Coda,
+    ER, DER, AGEM, OEWC, SI, LwF, GPM, CoMA, TEIR,
+)  # fmt: skip
+METHODS: Registry[type[Method]] = Registry("method", {method.name: method for method in _ALL})
 
 
 def compose(names: str) -> Stack:

@@ -18,12 +18,14 @@ class Finished:
     Attributes:
         row_ids: (R,) ids of the rows that were trained.
         parameters: by name; they hold the weights that were kept.
+        start: the same before the first step.
     """
 
     def __init__(self, loop: Loop) -> None:
         """Put the best epoch's weights into the trainer's parameters, where a validation chose one."""
         self._loop, self._trainer = loop, loop.trainer
         self.row_ids, self.parameters = self._trainer.table.row_ids, self._trainer.parameters
+        self.start = self._trainer.start
         self._last = {name: one.detach().clone() for name, one in self.parameters.items()} if loop.best else {}
         self._put(loop.best)
 

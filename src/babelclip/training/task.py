@@ -105,8 +105,8 @@ def train_task(
     ]  # fmt: skip
     tokens = (cache or Cache(None)).tokens(lexicon.tokenizer(), examples.texts)
     task = Task(
-        examples.language, len(lexicon.snapshots) - 1, lexicon, tokens.used(), seed=settings.seed, examples=examples,
-        tokens=tokens, vectors_before=lambda: learnt.encode(encoder, examples.texts),
+        examples.language, len(lexicon.snapshots) - 1, lexicon, tokens.used(), known=known, seed=settings.seed,
+        examples=examples, tokens=tokens, vectors_before=lambda: learnt.encode(encoder, examples.texts),
     )  # fmt: skip
     new_ids = range(known, len(lexicon.table))
     coverage = measure_coverage(examples.texts, tokens, max_length=lexicon.max_length, new_ids=new_ids)

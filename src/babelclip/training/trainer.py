@@ -30,6 +30,7 @@ class TaskTrainer:
         table: the rows in training.
         modules: what is put into the tower; the task's own modules are in training.
         parameters: what is trained, by name: ``rows``, and modules as ``kind/owner/name``.
+        start: the same before the first step.
         temperature: the learnable scalar of the contrastive term.
         rates: learning rate of each step so far; 0 for a step that float16 overflowed in and that was left out.
         workers: the processes that share the batches, and the precision of the tower.
@@ -63,6 +64,7 @@ class TaskTrainer:
         self.parameters: dict[str, Tensor] = {"rows": rows}
         for language in task.languages:
             self.parameters |= {name: one.requires_grad_() for name, one in self.modules.trained(language).items()}
+        self.start = {name: one.detach().clone() for name, one in self.parameters.items()}
         self.temperature = nn.Parameter(torch.tensor(settings.temperature, device=encoder.device, dtype=rows.dtype))
         self.rates: list[float] = []
         self._warm_up = int(settings.warm_up * total_steps)
@@ -115,10 +117,10 @@ class TaskTrainer:
             loss = contrastive(texts, images, image_ids, self.temperature)
             terms["cross_modal"] = self.settings.cross_modal * loss
         return terms, Step(
-            row_ids=self.table.row_ids, parameters=self.parameters, texts=texts, teachers=teachers, images=images,
-            image_ids=image_ids, temperature=self.temperature, cross_modal=self.settings.cross_modal,
-            places=batch.places, inserts=inserts, encode=self._encode_more, gradient=self.gradient,
-            gather=lambda one: self.workers.gather(one, size),
+            row_ids=self.table.row_ids, parameters=self.parameters, start=self.start, texts=texts,
+            teachers=teachers, images=images, image_ids=image_ids, temperature=self.temperature,
+            cross_modal=self.settings.cross_modal, places=batch.places, inserts=inserts,
+            encode=self._encode_more, gradient=self.gradient, gather=lambda one: self.workers.gather(one, size),
         )  # fmt: skip
 
     def gradient(self, loss: Tensor) -> dict[str, Tensor]:

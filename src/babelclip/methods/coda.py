@@ -1,0 +1,42 @@
+"""CODA-Prompt (Smith et al., CVPR 2023), as CLL-CLIP compares it: without the penalty of orthogonality (papers 2.9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from babelclip.acquirers import Acquirer, CodaPrompts
+from babelclip.encoders.insert import TowerShape
+from babelclip.errors import SettingError
+from babelclip.methods.base import Method
+
+
+@dataclass
+class Coda(Method):
+    """Prompts in layers 0 to 4 that are sums of components, weighted by attention to the text's own vector.
+
+    A language brings new components; those of earlier languages take part and are not trained. Half of a prompt are
+    keys, half values.
+
+    Attributes:
+        components: new ones a language and layer.
+        length: of a prompt.
+    """
+
+    components: int = 5
+    length: int = 2
+
+    name = "coda"
+    idea = "Prompts put together from the components of all languages, weighted by attention to the text's own vector."
+    paper = "Smith et al., CVPR 2023 (CODA-Prompt); as compared in Yang et al., AAAI 2024"
+    equation = "prompt = sum_m cos(query * A_m, K_m) P_m"
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that cannot work."""
+        if self.components < 1:
+            raise SettingError(f"coda(components={self.components})", fix="It must be at least 1.")
+        if self.length < 2 or self.length % 2:
+            raise SettingError(f"coda(length={self.length})", fix="It must be even, at least 2.")
+
+    def acquirer(self, shape: TowerShape) -> Acquirer:
+        """Return the components."""
+        return CodaPrompts(shape, components=self.components, length=self.length)

@@ -1,0 +1,228 @@
+"""Methods that hold old parameters, against their definitions written out."""
+
+from contextlib import nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from babelclip.acquirers import Learnt
+from babelclip.data.examples import base_lexicon
+from babelclip.encoders.tower import encode_batch
+from babelclip.errors import SettingError, UnknownNameError
+from babelclip.methods import METHODS, Task, compose
+from babelclip.methods.importance import Importance
+from babelclip.methods.si import SI
+from babelclip.objectives import distillation
+from babelclip.training import train_task
+from test_contracts import SETTINGS, everything, teach
+
+PLAIN_AT_FIRST = ("er", "der", "agem", "oewc", "si", "lwf", "gpm", "coma")
+
+
+def last(stack):
+    return stack.methods[-1]
+
+
+@pytest.mark.parametrize("name", PLAIN_AT_FIRST)
+def test_the_first_language_is_learnt_as_without_the_method(tiny, examples, name):
+    found = everything(teach(tiny, examples, compose(name), order=("de",)))
+    plain = everything(teach(tiny, examples, compose("cll"), order=("de",)))
+    assert all(torch.equal(found[key], plain[key]) for key in plain)
+
+
+@pytest.mark.parametrize("name", [name for name in PLAIN_AT_FIRST if name != "si"])
+def test_the_second_language_is_not(tiny, examples, name):
+    found, plain = (everything(teach(tiny, examples, compose(one))) for one in (name, "cll"))
+    assert not torch.equal(found["table"], plain["table"])
+
+
+def test_fisher_information_is_the_mean_of_squared_batch_gradients_on_the_kept_weights(tiny, examples):
+    """Against autograd over the dense table; with the epoch that was kept, not the last one."""
+    stack, kept = compose("oewc"), {}
+    settings = replace(SETTINGS, epochs=2, cross_modal=0.0)  # the temperature is not kept
+    inner = type(last(stack)).after_task
+
+    def look(task, trained):
+        kept.update(rows=trained.parameters["rows"].detach().clone(), ids=trained.row_ids, task=task)
+        return inner(last(stack), task, trained)
+
+    last(stack).after_task = look
+    scores = iter([1.0, 0.0])
+    learnt, report = train_task(tiny, Learnt(base_lexicon(tiny)), examples["de"], stack, settings,
+                                validate=lambda _: next(scores))  # fmt: skip
+    assert report.epoch == 1
+    torch.testing.assert_close(learnt.lexicon.table[kept["ids"]], kept["rows"], rtol=0, atol=0)
+    lexicon, de = learnt.lexicon, examples["de"]
+    sequences = lexicon.encode(de.texts)
+    expected = torch.zeros_like(lexicon.table)
+    for start in (0, 8, 16):
+        places = torch.arange(start, start + 8)
+        longest = max(len(sequences[i]) for i in places)
+        ids = torch.tensor([sequences[i] + [lexicon.eos] * (longest - len(sequences[i])) for i in places])
+        table = lexicon.table.clone().requires_grad_()
+        texts, _ = encode_batch(tiny, table, ids, lexicon.eos)
+        loss = distillation(texts, de.teachers[places])
+        loss.backward()
+        expected += table.grad.square() / 3
+    found = torch.zeros_like(lexicon.table)
+    fisher = last(stack)._fisher
+    found[fisher.row_ids] = fisher._of["rows"]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.max()))
+    assert float(expected.max()) > 0
+
+
+def test_as_released_takes_the_last_weights_for_the_fisher_information(tiny, examples):
+    found = []
+    settings = replace(SETTINGS, epochs=2)
+    for variant in ("defined", "as-released"):
+        for best in (1, 2):
+            stack = compose(f"oewc(variant={variant})")
+            scores = iter([1.0, 0.0] if best == 1 else [0.0, 1.0])
+            train_task(tiny, Learnt(base_lexicon(tiny)), examples["de"], stack, settings,
+                       validate=lambda _, scores=scores: next(scores))  # fmt: skip
+            found.append(last(stack)._fisher._of["rows"])
+    defined_first, defined_last, released_first, released_last = found
+    assert torch.equal(released_first, released_last)
+    assert torch.equal(defined_last, released_last)
+    assert not torch.equal(defined_first, defined_last)
+
+
+def test_importance_adds_up_by_row_and_by_name():
+    importance = Importance()
+    importance.add({"rows": torch.tensor([[1.0], [0.0], [2.0]]), "full//w": torch.ones(2)}, torch.tensor([2, 5, 9]))
+    importance.add({"rows": torch.tensor([[4.0], [8.0]]), "full//w": torch.ones(2)}, torch.tensor([2, 7]), keep=0.5)
+    assert importance.row_ids.tolist() == [2, 7, 9], "row 5 matters to nobody"
+    found = importance.aligned({"rows": torch.zeros(5, 1), "full//w": torch.zeros(2), "new": torch.zeros(1)},
+                               torch.tensor([0, 2, 7, 8, 9]))  # fmt: skip
+    assert found["rows"].flatten().tolist() == [0, 4.5, 8, 0, 1]
+    assert found["full//w"].tolist() == [1.5, 1.5]
+    assert set(found) == {"rows", "full//w"}
+    again = Importance()
+    again.load_state_dict(importance.state_dict())
+    assert again.row_ids.tolist() == [2, 7, 9]
+    assert torch.equal(again._of["rows"], importance._of["rows"])
+
+
+@pytest.mark.parametrize("name", ["oewc", "si(strength=100)"])
+def test_the_penalty_is_the_weighted_square_of_the_distance(tiny, examples, name):
+    stack = compose(name)
+    first = teach(tiny, examples, stack, order=("de",))
+    seen = []
+    inner = type(last(stack)).loss_terms
+
+    def look(task, step):
+        terms = inner(last(stack), task, step)
+        weights = last(stack)._fisher if name == "oewc" else last(stack)._importance
+        slow = 0.0
+        for row, weight in zip(weights.row_ids.tolist(), weights._of["rows"], strict=True):
+            place = step.row_ids.tolist().index(row)
+            distance = step.rows[place].detach() - task.lexicon.table[row]
+            slow += float((weight * distance**2).sum())
+        seen.append((float(terms["penalty"].detach()), last(stack).strength * slow))
+        return terms
+
+    last(stack).loss_terms = look
+    teach(tiny, examples, stack, order=("ru",), learnt=first)
+    assert seen[0] == (0.0, 0.0), "at the start nothing has moved"
+    assert seen[-1][0] > 0
+    for found, expected in seen:
+        assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_synaptic_intelligence_follows_the_path_that_training_took():
+    """On a quadratic loss, all steps written out."""
+    method = SI(strength=0.5, xi=0.01)
+    task = Task("de", 1, None, torch.empty(0))
+    method._importance.add({"rows": torch.tensor([[0.3, 0.0]])}, torch.tensor([4]))
+    start, target = torch.tensor([[1.0, -1.0]]), torch.tensor([[0.0, 2.0]])
+    theta, omega = start.clone(), torch.zeros(1, 2)
+    method.before_task(task)
+    for rate in (0.1, 0.3, 0.2):
+        own = 2 * (theta - target)
+        penalty = 2 * 0.5 * torch.tensor([[0.3, 0.0]]) * (theta - start)
+        parameter = theta.clone().requires_grad_()
+        parameter.grad = own + penalty
+        step = SimpleNamespace(parameters={"rows": parameter}, start={"rows": start}, row_ids=torch.tensor([4]))
+        assert method.gradient_terms(task, step) == {}
+        change = -rate * (own + penalty)
+        omega -= own * change
+        theta = theta + change
+
+    class Trained:
+        row_ids, parameters = torch.tensor([4]), {"rows": theta}
+
+        def __init__(self):
+            self.start = {"rows": start}
+
+        def last_weights(self):
+            return nullcontext()
+
+    method.after_task(task, Trained())
+    expected = torch.tensor([[0.3, 0.0]]) + omega.clamp(min=0) / ((theta - start) ** 2 + 0.01)
+    torch.testing.assert_close(method._importance._of["rows"], expected)
+
+
+def test_old_readings_of_new_texts_are_held(tiny, examples):
+    stack = compose("lwf(weight=3)")
+    first = teach(tiny, examples, stack, order=("de",))
+    before = first.encode(tiny, examples["ru"].texts)
+    seen = []
+    inner = type(last(stack)).loss_terms
+
+    def look(task, step):
+        terms = inner(last(stack), task, step)
+        slow = 3 * float((step.texts.detach() - before[step.places]).square().mean())
+        seen.append((float(terms["old"].detach()), slow))
+        return terms
+
+    last(stack).loss_terms = look
+    teach(tiny, examples, stack, order=("ru",), learnt=first)
+    assert len(seen) == 3
+    for found, expected in seen:
+        assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_projection_leaves_rows_of_earlier_languages_alone_bit_for_bit(tiny, examples):
+    stack = compose("gpm")
+    first = teach(tiny, examples, stack, order=("de",)).lexicon
+    second = teach(tiny, examples, stack, order=("ru",), learnt=Learnt(first)).lexicon
+    used = torch.tensor(sorted({i for ids in first.encode(examples["de"].texts) for i in ids}))
+    assert torch.equal(second.table[used], first.table[used])
+    assert not torch.equal(second.table[: len(first.table)], first.table), "rows that no language used decay as ever"
+
+
+def test_averaging_goes_half_of_the_way_for_what_was_there_before(tiny, examples):
+    stack = compose("coma(share=0.25)")
+    kept, ends = {}, {}
+    inner = type(last(stack)).after_task
+
+    def look(task, trained):
+        ends.update(rows=trained.parameters["rows"].detach().clone(), ids=trained.row_ids, known=task.known)
+        kept.update(trained.start)
+        return inner(last(stack), task, trained)
+
+    last(stack).after_task = look
+    after = teach(tiny, examples, stack).lexicon.table[ends["ids"]]
+    old = ends["ids"] < ends["known"]
+    torch.testing.assert_close(after[old], 0.75 * kept["rows"][old] + 0.25 * ends["rows"][old])
+    assert torch.equal(after[~old], ends["rows"][~old])
+    assert old.any()
+    assert (~old).any()
+
+
+def test_shared_modules_are_held_and_own_ones_are_not(tiny, examples):
+    shared, own = compose("full+oewc"), compose("mla+oewc")
+    for stack, there in ((shared, True), (own, False)):
+        teach(tiny, examples, stack, order=("de",))
+        method = next(one for one in stack.methods if one.name == "oewc")
+        assert any(name != "rows" for name in method._fisher._of) == there
+
+
+def test_values_that_cannot_work_are_refused():
+    with pytest.raises(UnknownNameError, match=r"unknown variant of oewc 'released'"):
+        compose("oewc(variant=released)")
+    with pytest.raises(SettingError, match=r"coma\(share=0.0\). It must be above 0 and at most 1"):
+        compose("coma(share=0)")
+    assert set(PLAIN_AT_FIRST) <= set(METHODS)
