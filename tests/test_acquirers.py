@@ -58,6 +58,16 @@ def test_a_new_language_starts_with_the_tower_as_it_is(deep):
     assert_close(encode(deep, begun(deep, "full", noise=0), TEXTS, ["de"] * 7)[0], bare)
 
 
+@pytest.mark.parametrize("name", list(KINDS))
+def test_a_new_language_leaves_what_is_there_and_goes_on_with_what_is_shared(deep, name):
+    modules = begun(deep, name, languages=("de",))
+    before = modules.tensors()
+    modules.kinds[name].begin("ru", deep, torch.Generator().manual_seed(1))
+    after = modules.tensors()
+    assert (after.keys() == before.keys()) == (name == "full")
+    assert all(torch.equal(after[key], tensor) for key, tensor in before.items())
+
+
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("name", [*KINDS, "+".join(KINDS)])
 def test_a_mixed_batch_gives_the_vectors_of_separate_batches(deep, name, training):
