@@ -1,7 +1,7 @@
 # make demo    teach the built-in model eight languages on real data and write report/index.html
 # make test    run the test suite
 # make check   ruff, mypy, layering, file sizes, generated docs
-# make bench   speed, against the published way of working; about 15 minutes
+# make bench   speed, against the published way of working; about 18 minutes
 # make clean   remove everything that the other targets made
 #
 # Needs Python >= 3.11 and make; everything else is installed into .venv, once.

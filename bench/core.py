@@ -1,6 +1,6 @@
 """How fast the core is, against slow obvious versions measured in the same run; one table, and a JSON file.
 
-    make bench                                     # about 15 minutes on 2 cores; writes build/speed.json
+    make bench                                     # about 18 minutes on 2 cores; writes build/speed.json
     python bench/core.py --quick                   # the built-in model's tower only; about 3 minutes
     python bench/core.py --captions FOLDER         # en.json and de.json, Karpathy style, in place of made-up captions
 

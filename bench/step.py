@@ -38,7 +38,7 @@ from babelclip.training.batches import plan_epoch, prepare_ahead
 
 # width, layers, heads, MLP, dim of the shared space. The text towers of CLIP B/32 and B/16 are the same.
 TOWERS = {"pictoclip": (192, 4, 3, 768, 192), "b32": (512, 12, 8, 2048, 512)}
-TURNS = 3
+TURNS = {32: 3, 128: 2}
 SETTINGS = TaskSettings(warm_up=0)
 
 
@@ -150,7 +150,7 @@ def measure(
     features = (torch.randn(len(texts), TOWERS[tower][4], generator=generator),
                 torch.randn(len(texts) // 5 + 1, TOWERS[tower][4], generator=generator))  # fmt: skip
     dtype, peaks = torch.float32 if precision == "float32" else torch.bfloat16, []
-    count = max(3, 256 // batch)  # batches of neighbours, spread over both languages
+    count, rounds = SETTINGS.bucket, TURNS[batch]  # a whole window of batches, spread over both languages
     blocks = [torch.arange(batch) + len(texts) * k // count for k in range(count)]
     everything = torch.cat(blocks)
     before = reset_peak()
@@ -166,7 +166,7 @@ def measure(
     ours.phases = dict.fromkeys(ours.phases, 0.0)
     ours.seen.clear()
     turns: dict[str, list[float]] = {name: [] for name in memory}
-    for _ in range(TURNS):
+    for _ in range(rounds):
         peaks.append(matmul_peak(dtype))
         started = time.perf_counter()
         ours.epoch(everything)
@@ -190,7 +190,7 @@ def measure(
         "phases": {name: value / spent for name, value in ours.phases.items()},
         "tokens_per_text": real / len(layouts) / batch, "padding": 1 - real / sum(ids.numel() for ids in ours.seen),
         "nodes_per_token": sum(len(layout.ids) for layout in layouts) / real, "peak_mb": memory,
-        "matmul_gflops": peak / 1e9, "share_of_matmul": flops / TURNS / count / seconds["ours"] / peak,
+        "matmul_gflops": peak / 1e9, "share_of_matmul": flops / rounds / count / seconds["ours"] / peak,
     }  # fmt: skip
 
 
@@ -203,7 +203,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tower", choices=TOWERS, default="pictoclip")
     parser.add_argument("--rows", type=int, default=50_000)
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=32, choices=TURNS)
     parser.add_argument("--captions", type=Path)
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--no-baseline", action="store_true")

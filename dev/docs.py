@@ -28,13 +28,14 @@ SUMMARY_KEYS = ("AA", "F", "Fen", "own")
 SPEED_NOTES = """
 - **Baseline of a training step**: the published way of working (`bench/published.py`): the whole table is the
   parameter of AdamW, batches are padded to their longest text in the order of the corpus, the tokenizer runs in the
-  loop, float32. Both train on the same texts in turn, in one process; figures are medians of three turns.
+  loop, float32. Both train on the same texts in turn, in one process; figures are medians of three turns (batch
+  128: means of two). A turn is a whole window of batches that the real loop sorts by length together.
 - **Tower** `b32`: 12 layers of width 512, the text tower of CLIP B/32 and of B/16 alike, random weights. `pictoclip`:
   4 layers of width 192.
 - **Rows**: size of the token table, as if other languages had been learnt before. Memory is the peak above what model
   and table take.
 - **Share of a product**: floating-point operations of the matrix products that were done (`FrozenTextTower.flops`) in
-  the time of the whole step, against what the machine sustains in a plain product of the same type in the same process.
+  the time of the whole step, against what the machine sustains in a plain product of the same type between the turns.
 - **Recalls**: both directions, features given, against sorting every row and every column."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 from pathlib import Path
 from types import SimpleNamespace
@@ -72,15 +73,21 @@ def methods_page() -> str:
 def _section(kind: type[Method]) -> list[str]:
     """What the docstring says, and the options with their defaults."""
     text, _, options = inspect.cleandoc(kind.__doc__ or "").partition("\nAttributes:\n")
-    lines = [f"### {kind.name}\n", text.strip() + "\n"]
+    lines = [f"### {kind.name}\n", _prose(text.strip()) + "\n"]
     described = textwrap.dedent(options)
     for option in options_of(kind):
         meaning = next(
             (part for part in described.replace("\n    ", " ").split("\n") if part.startswith(option.name)), ""
         )
         value = f"{option.default:.4g}" if isinstance(option.default, float) else option.default
-        lines.append(f"- `{option.name}={value}`: {meaning.partition(': ')[2] or 'see above.'}")
+        lines.append(f"- `{option.name}={value}`: {_prose(meaning.partition(': ')[2]) or 'see above.'}")
     return [*lines, ""] if options_of(kind) else lines
+
+
+def _prose(text: str) -> str:
+    """A docstring's text as Markdown: code marks halved, formulas outside them as they are."""
+    parts = text.split("``")
+    return "".join(f"`{part}`" if i % 2 else re.sub(r"([*_])", r"\\\1", part) for i, part in enumerate(parts))
 
 
 def _figures() -> list[str]:
