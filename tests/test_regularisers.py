@@ -16,7 +16,7 @@ from babelclip.methods.importance import Importance
 from babelclip.methods.si import SI
 from babelclip.objectives import distillation
 from babelclip.training import train_task
-from test_contracts import SETTINGS, everything, teach
+from test_contracts import SETTINGS, PowerCutError, everything, same, teach
 
 PLAIN_AT_FIRST = ("er", "der", "agem", "oewc", "si", "lwf", "gpm", "coma")
 
@@ -32,10 +32,24 @@ def test_the_first_language_is_learnt_as_without_the_method(tiny, examples, name
     assert all(torch.equal(found[key], plain[key]) for key in plain)
 
 
-@pytest.mark.parametrize("name", [name for name in PLAIN_AT_FIRST if name != "si"])
+@pytest.mark.parametrize("name", ["si(strength=100)" if name == "si" else name for name in PLAIN_AT_FIRST])
 def test_the_second_language_is_not(tiny, examples, name):
     found, plain = (everything(teach(tiny, examples, compose(one))) for one in (name, "cll"))
     assert not torch.equal(found["table"], plain["table"])
+
+
+@pytest.mark.parametrize("name", ["er(memory=30)", "der(memory=30)", "agem(memory=30)", *PLAIN_AT_FIRST[3:]])
+def test_an_interrupted_language_is_remembered_like_any_other(tiny, examples, tmp_path, name):
+    whole, stack = compose(name), compose(name)
+    teach(tiny, examples, whole)
+    first = teach(tiny, examples, stack, order=("de",))
+    kept = {key: value.clone() for key, value in stack.state_dict().items()}
+    with pytest.raises(PowerCutError):
+        teach(tiny, examples, stack, order=("ru",), stop=("ru", 2), folder=tmp_path, learnt=first)
+    again = compose(name)
+    again.load_state_dict(kept)
+    teach(tiny, examples, again, order=("ru",), folder=tmp_path, learnt=first)
+    same(again.state_dict(), whole.state_dict())
 
 
 def test_fisher_information_is_the_mean_of_squared_batch_gradients_on_the_kept_weights(tiny, examples):
@@ -89,6 +103,33 @@ def test_as_released_takes_the_last_weights_for_the_fisher_information(tiny, exa
     assert not torch.equal(defined_first, defined_last)
 
 
+def test_the_path_ends_with_the_last_epoch_whichever_is_kept(tiny, examples):
+    found = []
+    for scores in ([1.0, 0.0], [0.0, 1.0]):
+        stack, left = compose("si"), iter(scores)
+        train_task(tiny, Learnt(base_lexicon(tiny)), examples["de"], stack, replace(SETTINGS, epochs=2),
+                   validate=lambda _, left=left: next(left))  # fmt: skip
+        found.append(last(stack)._importance._of["rows"])
+    assert torch.equal(*found)
+
+
+def test_fisher_information_of_earlier_tasks_counts_gamma_times_and_what_is_not_finite_not_at_all():
+    method = compose("oewc(gamma=0.5)").methods[-1]
+
+    class Trained:
+        row_ids = torch.tensor([4])
+
+        def batches(self):
+            return iter([1.0, 3.0])
+
+        def gradients(self, batch):
+            return {"rows": torch.tensor([[batch, float("nan"), float("inf") if batch > 1 else 0.0]])}
+
+    for expected in (5.0, 7.5):
+        method.after_task(Task("de", 0, None, torch.empty(0)), Trained())
+        assert method._fisher._of["rows"].tolist() == [[expected, 0.0, 0.0]]
+
+
 def test_importance_adds_up_by_row_and_by_name():
     importance = Importance()
     importance.add({"rows": torch.tensor([[1.0], [0.0], [2.0]]), "full//w": torch.ones(2)}, torch.tensor([2, 5, 9]))
@@ -99,9 +140,14 @@ def test_importance_adds_up_by_row_and_by_name():
     assert found["rows"].flatten().tolist() == [0, 4.5, 8, 0, 1]
     assert found["full//w"].tolist() == [1.5, 1.5]
     assert set(found) == {"rows", "full//w"}
+    here, parameters = torch.tensor([2, 7, 9]), {"rows": torch.zeros(3, 1), "full//w": torch.zeros(2)}
+    assert importance.aligned(parameters, here)["rows"].flatten().tolist() == [4.5, 8, 1]
+    importance.add({"rows": torch.tensor([[-5.0], [1.0]]), "full//w": torch.tensor([-2.0, 1.0])}, torch.tensor([2, 7]))
+    assert importance.aligned(parameters, here)["rows"].flatten().tolist() == [0, 9, 1], "nothing counts less than 0"
+    assert importance.aligned(parameters, here)["full//w"].tolist() == [0, 2.5]
     again = Importance()
     again.load_state_dict(importance.state_dict())
-    assert again.row_ids.tolist() == [2, 7, 9]
+    assert again.row_ids.tolist() == [7, 9]
     assert torch.equal(again._of["rows"], importance._of["rows"])
 
 
@@ -132,23 +178,26 @@ def test_the_penalty_is_the_weighted_square_of_the_distance(tiny, examples, name
 
 
 def test_synaptic_intelligence_follows_the_path_that_training_took():
-    """On a quadratic loss, all steps written out."""
+    """On a quadratic loss, all steps written out; one overflows and is left out, two entries move the wrong way."""
     method = SI(strength=0.5, xi=0.01)
     task = Task("de", 1, None, torch.empty(0))
-    method._importance.add({"rows": torch.tensor([[0.3, 0.0]])}, torch.tensor([4]))
-    start, target = torch.tensor([[1.0, -1.0]]), torch.tensor([[0.0, 2.0]])
-    theta, omega = start.clone(), torch.zeros(1, 2)
+    known = torch.tensor([[0.3, 0.0, 0.1, 90.0]])
+    method._importance.add({"rows": known}, torch.tensor([4]))
+    start, target = torch.tensor([[1.0, -1.0, 1.0, 1.0]]), torch.tensor([[0.0, 2.0, 0.0, 0.0]])
+    theta, omega = start.clone(), torch.zeros(1, 4)
     method.before_task(task)
-    for rate in (0.1, 0.3, 0.2):
+    for rate in (0.1, 0.3, None, 0.2):
         own = 2 * (theta - target)
-        penalty = 2 * 0.5 * torch.tensor([[0.3, 0.0]]) * (theta - start)
+        penalty = 2 * 0.5 * known * (theta - start)
         parameter = theta.clone().requires_grad_()
-        parameter.grad = own + penalty
+        parameter.grad = own + penalty if rate else torch.tensor([[float("inf"), float("nan"), -float("inf"), 0.0]])
         step = SimpleNamespace(parameters={"rows": parameter}, start={"rows": start}, row_ids=torch.tensor([4]))
         assert method.gradient_terms(task, step) == {}
-        change = -rate * (own + penalty)
-        omega -= own * change
-        theta = theta + change
+        if rate:
+            change = -rate * (own + penalty) * torch.tensor([[1.0, 1.0, -1.0, 0.0]])
+            change[0, 3] = rate
+            omega -= own * change
+            theta = theta + change
 
     class Trained:
         row_ids, parameters = torch.tensor([4]), {"rows": theta}
@@ -160,8 +209,10 @@ def test_synaptic_intelligence_follows_the_path_that_training_took():
             return nullcontext()
 
     method.after_task(task, Trained())
-    expected = torch.tensor([[0.3, 0.0]]) + omega.clamp(min=0) / ((theta - start) ** 2 + 0.01)
+    expected = (known + omega / ((theta - start) ** 2 + 0.01)).clamp(min=0)
     torch.testing.assert_close(method._importance._of["rows"], expected)
+    assert expected[0, 2] == 0, "what has raised the loss counts nothing"
+    assert 0 < expected[0, 3] < 90, "or less than before"
 
 
 def test_old_readings_of_new_texts_are_held(tiny, examples):
@@ -191,6 +242,17 @@ def test_projection_leaves_rows_of_earlier_languages_alone_bit_for_bit(tiny, exa
     used = torch.tensor(sorted({i for ids in first.encode(examples["de"].texts) for i in ids}))
     assert torch.equal(second.table[used], first.table[used])
     assert not torch.equal(second.table[: len(first.table)], first.table), "rows that no language used decay as ever"
+
+
+def test_projection_protects_the_rows_of_all_earlier_languages(tiny):
+    method, lexicon = compose("gpm").methods[-1], base_lexicon(tiny)
+    for number, used in enumerate(([3, 5], [5, 8])):
+        method.after_task(Task("de", number, lexicon, torch.tensor(used)), None)
+    scale = method.row_scale(Task("ru", 2, lexicon, torch.tensor([8, 9])))
+    still = sorted([3, 5, 8, lexicon.bos, lexicon.eos])
+    assert (scale.gradient == 0).nonzero().flatten().tolist() == still
+    assert torch.equal(scale.gradient, scale.decay)
+    assert scale.gradient.unique().tolist() == [0, 1]
 
 
 def test_averaging_goes_half_of_the_way_for_what_was_there_before(tiny, examples):

@@ -16,7 +16,8 @@ class CoMA(Method):
 
     Chosen as a strong modern method that needs no memory, no Fisher information and no second pass: a dozen lines. It
     acts on what existed before: old rows, and modules that all languages share. Rows that are new in the task and
-    modules of its own language stay as trained. The first task is left alone.
+    modules of its own language stay as trained. Rows that are not trained in the task keep all of their decay, of which
+    averaging would undo the part 1 - share. The first task is left alone.
 
     Attributes:
         share: of the finished weights, above 0; 1 changes nothing.

@@ -19,9 +19,10 @@ class SI(Method):
     """Entries whose change has lowered the loss of earlier tasks are held to where they stood when the task began.
 
     While a task trains, omega_i = -sum_k g_{k,i} (theta_{k+1,i} - theta_{k,i}), with g the gradient of the loss without
-    this penalty, before clipping. Afterwards Omega_i += max(0, omega_i) / ((theta_end,i - theta_start,i)^2 + xi), and
-    the penalty of later tasks is strength sum_i Omega_i (theta_i - theta*_i)^2. Token rows and modules that all
-    languages share are held. The defaults are the authors' for their longest streams.
+    this penalty, before clipping. Afterwards Omega_i <- max(0, Omega_i + omega_i / ((theta_end,i - theta_start,i)^2 +
+    xi)), as in the authors' code, and the penalty of later tasks is strength sum_i Omega_i (theta_i - theta*_i)^2. The
+    path ends with the last epoch, whichever is kept; theta* are the weights that were kept. Token rows and modules that
+    all languages share are held. The defaults are the authors' for split CIFAR (for permuted MNIST, xi = 0.1).
 
     Attributes:
         strength: of the penalty.
@@ -61,6 +62,8 @@ class SI(Method):
             gradient = torch.zeros_like(now) if parameter.grad is None else parameter.grad.clone()
             if name in weights:
                 gradient -= 2 * self.strength * weights[name] * (now - step.start[name])
+            # A step that overflows in float16 is left out: it moves nothing, so its gradient must count nothing.
+            gradient = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
             self._path[FORMER + name], self._path[GRADIENT + name] = now.clone(), gradient
         return {}
 
@@ -71,7 +74,7 @@ class SI(Method):
             for name, end in task.shared(trained.parameters).items():
                 self._walk(name, end.detach())
                 length = (end.detach() - trained.start[name]).square() + self.xi
-                gains[name] = self._path[PATH + name].clamp(min=0) / length
+                gains[name] = self._path[PATH + name] / length
         self._importance.add(gains, trained.row_ids)
         self._path = {}
         return {}
