@@ -134,6 +134,21 @@ def test_a_device_without_half_precision_falls_back_to_float32_and_says_so(tiny,
     assert torch.equal(fallen[0].lexicon.table, exact[0].lexicon.table)
 
 
+def test_gradients_that_methods_ask_for_survive_float16(tiny, examples):
+    """Without the loss scale a quarter of small gradients would vanish."""
+    lexicon = base_lexicon(tiny)
+    tokens = tokenise(lexicon.tokenizer(), examples["de"].texts)
+    ids = tokens.inputs(torch.arange(8), bos=lexicon.bos, eos=lexicon.eos, max_length=77)
+    owner = examples["de"].owner[:8]
+    batch = Batch(ids, owner, examples["de"].teachers[torch.arange(8)], examples["de"].images[owner])
+    found = {}
+    for precision in ("float32", "float16"):
+        settings = babelclip.TaskSettings(precision=precision, cross_lingual=1e-5, cross_modal=0)
+        trainer = TaskTrainer(tiny, Task("de", 0, lexicon, tokens.used()), compose("cll"), settings, total_steps=9)
+        found[precision] = trainer.gradient(trainer.objective(batch))["rows"].square().sum()
+    assert float(found["float16"]) == pytest.approx(float(found["float32"]), rel=0.05)
+
+
 def test_a_step_that_overflows_float16_is_left_out_and_the_next_one_counts(tiny, examples):
     lexicon = base_lexicon(tiny)
     tokens = tokenise(lexicon.tokenizer(), examples["de"].texts)

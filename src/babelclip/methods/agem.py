@@ -36,6 +36,6 @@ class AGEM(Replay):
         own = {name: one.grad for name, one in step.parameters.items() if one.grad is not None}
         along = torch.stack([(gradient * reference[name]).sum() for name, gradient in own.items()]).sum()
         length = torch.stack([one.square().sum() for one in reference.values()]).sum()
-        if not along < 0 or not length > 0:
+        if not along < 0 or not 0 < length < torch.inf:
             return {}
         return {name: -(along / length) * one for name, one in reference.items()}

@@ -124,10 +124,14 @@ class TaskTrainer:
         )  # fmt: skip
 
     def gradient(self, loss: Tensor) -> dict[str, Tensor]:
-        """Return the gradient of a scalar by parameter, zeros where it does not depend on one; nothing is stored."""
-        found = torch.autograd.grad(loss, list(self.parameters.values()), allow_unused=True)
+        """Return the gradient of a scalar by parameter, zeros where it does not depend on one; nothing is stored.
+
+        In float16 the loss is scaled on the way, as in a step; an entry that overflows is not finite.
+        """
+        scale = self._scaler.get_scale()  # 1 unless float16
+        found = torch.autograd.grad(scale * loss, list(self.parameters.values()), allow_unused=True)
         return {
-            name: torch.zeros_like(parameter) if one is None else self.workers.mean(one)
+            name: torch.zeros_like(parameter) if one is None else self.workers.mean(one) / scale
             for (name, parameter), one in zip(self.parameters.items(), found, strict=True)
         }
 
