@@ -9,6 +9,7 @@ from babelclip.acquirers import Learnt
 from babelclip.config import TaskSettings
 from babelclip.data.examples import base_lexicon
 from babelclip.errors import SettingError, UnknownNameError
+from babelclip.lexicon import INITIALISERS
 from babelclip.methods import METHODS, Stack, compose, options_of
 from babelclip.training import Checkpoints, train_task
 
@@ -53,6 +54,7 @@ def test_a_method_says_what_it_is_and_its_options_can_be_written(name):
     assert kind.idea.endswith(".")
     assert kind.paper
     assert (kind.__doc__ or "").strip()
+    assert kind().wishes().get("initialiser", "normal") in INITIALISERS
     assert compose(name).methods[-1 if name != "cll" else 0].name == name
     for option in options_of(kind):
         written = f"{name}({option.name}={option.default})"

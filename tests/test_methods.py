@@ -4,7 +4,6 @@ import torch
 from babelclip.config import PAPER
 from babelclip.data.examples import base_lexicon
 from babelclip.errors import SettingError, UnknownNameError
-from babelclip.lexicon import INITIALISERS
 from babelclip.methods import METHODS, Method, RowScale, Stack, Task, compose
 
 
@@ -15,15 +14,6 @@ def task(tiny) -> Task:
     lexicon.grow("de", ["ein haus"], vocab_size=400, initialiser="normal", generator=torch.Generator())
     new = len(lexicon.table) - 1
     return Task("de", 0, lexicon, torch.tensor([10, 20, new]))
-
-
-@pytest.mark.parametrize("name", list(METHODS))
-def test_each_method_says_what_it_is(name):
-    method = METHODS[name]
-    assert method.name == name
-    assert method.idea.endswith(".")
-    assert method.paper
-    assert method().wishes().get("initialiser", "normal") in INITIALISERS
 
 
 def test_names_compose_in_any_order():
