@@ -19,6 +19,7 @@ import babelclip
 from babelclip.data import Corpus, Examples, Teacher, read_captions
 from babelclip.encoders import DualEncoder, load_encoder
 from babelclip.encoders.load import _ASSETS
+from towers import write_deep
 
 SHARED = Path(__file__).parents[2] / "shared"
 COLOURS = {
@@ -50,6 +51,17 @@ def tiny_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny(tiny_folder) -> DualEncoder:
     return load_encoder(tiny_folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def deep_folder(tiny_folder, tmp_path_factory) -> Path:
+    """The same with more layers, for modules that sit in some of them."""
+    return write_deep(tiny_folder, tmp_path_factory.mktemp("deep") / "deep")
+
+
+@pytest.fixture(scope="session")
+def deep(deep_folder) -> DualEncoder:
+    return load_encoder(deep_folder, device="cpu")
 
 
 @pytest.fixture(scope="session")

@@ -13,24 +13,13 @@ from babelclip.config import TaskSettings
 from babelclip.continual import Gallery, Stage, run_stream
 from babelclip.data import Teacher
 from babelclip.data.examples import base_lexicon
-from babelclip.encoders import load_encoder
 from babelclip.errors import FormatError, SettingError, UnknownNameError
 from babelclip.methods import METHODS, Stack, compose
 from babelclip.training import train_task
-from towers import LANGUAGES, TEXTS, assert_close, begun, encode, write_deep
+from towers import LANGUAGES, TEXTS, assert_close, begun, encode
 
 BY_LANGUAGE = [name for name in KINDS if KINDS[name].needs_language]
 SETTINGS = TaskSettings(vocab_size=400, batch_size=8, epochs=1, learning_rate=1e-2, warm_up=0)
-
-
-@pytest.fixture(scope="module")
-def folder(tiny_folder, tmp_path_factory):
-    return write_deep(tiny_folder, tmp_path_factory.mktemp("deep") / "deep")
-
-
-@pytest.fixture(scope="module")
-def deep(folder):
-    return load_encoder(folder, device="cpu")
 
 
 @pytest.fixture(scope="module")

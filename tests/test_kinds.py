@@ -11,21 +11,10 @@ from babelclip.acquirers.base import SHARED
 from babelclip.acquirers.coda import orthonormal
 from babelclip.acquirers.kinds import KINDS
 from babelclip.data.examples import base_lexicon
-from babelclip.encoders import load_encoder
 from babelclip.encoders.insert import TowerShape
 from babelclip.encoders.tower import encode_batch, pad
 from babelclip.methods import METHODS, compose
-from towers import LANGUAGES, TEXTS, assert_close, begun, encode, slow_vector, text_model, write_deep
-
-
-@pytest.fixture(scope="module")
-def folder(tiny_folder, tmp_path_factory):
-    return write_deep(tiny_folder, tmp_path_factory.mktemp("deep") / "deep")
-
-
-@pytest.fixture(scope="module")
-def deep(folder):
-    return load_encoder(folder, device="cpu")
+from towers import LANGUAGES, TEXTS, assert_close, begun, encode, slow_vector, text_model
 
 
 def test_lora_equals_merged_weights(deep):
@@ -43,9 +32,9 @@ def test_lora_equals_merged_weights(deep):
 
 @pytest.mark.filterwarnings("ignore")  # the library's own
 @pytest.mark.parametrize(("rank", "alpha"), [(8, 8.0), (2, 6.0)])
-def test_lora_equals_that_of_peft_at_its_start_and_in_its_vectors(deep, folder, rank, alpha):
+def test_lora_equals_that_of_peft_at_its_start_and_in_its_vectors(deep, deep_folder, rank, alpha):
     peft = pytest.importorskip("peft")
-    model = text_model(folder)
+    model = text_model(deep_folder)
     config = peft.LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=["q_proj", "v_proj"])
     model = peft.get_peft_model(model, config)
     kind = compose(f"lora(rank={rank},alpha={alpha})").acquirers(deep.text_tower.shape)["lora"]
@@ -173,9 +162,9 @@ def test_sizes_of_clip_are_the_papers(deep):
     assert counts["mla"] == 3_154_944
 
 
-def test_the_whole_tower_is_every_weight_but_the_token_rows(deep, folder):
+def test_the_whole_tower_is_every_weight_but_the_token_rows(deep, deep_folder):
     modules = begun(deep, "full", noise=0)
-    theirs = text_model(folder)
+    theirs = text_model(deep_folder)
     ours = sum(tensor.numel() for tensor in modules.trained("de").values())
     assert ours == sum(one.numel() for one in theirs.parameters()) - deep.token_table.numel()
     tower = deep.text_tower.with_weights(modules.kinds["full"].modules[SHARED])

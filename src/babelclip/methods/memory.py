@@ -94,7 +94,7 @@ class Memory:
             return
         kept = self._choose(len(task.examples.texts))
         tags, examples = task.examples.tags(), task.examples
-        chosen = torch.tensor([text for text in kept.values() if text is not None], dtype=torch.int64)
+        chosen = torch.tensor(list(kept.values()), dtype=torch.int64)
         owners = examples.owner[chosen]
         old = torch.tensor([place for place in range(len(self)) if place not in kept], dtype=torch.int64)
         new = chosen.tolist()
