@@ -175,7 +175,7 @@ def _print_report(report: TaskReport, settings: TaskSettings, deviation: float) 
         f"{report.new_tokens:,} new tokens ({cover.unused:,} of them in no training text), "
         f"{report.overlapping_tokens:,} shared with what was known"
     )
-    kept = f", epoch {report.epoch} kept" if report.epoch < settings.epochs else ""
+    kept = f", epoch {report.epoch} kept" if report.epoch < report.epochs else ""
     console.print(
         f"{report.steps} steps in {report.seconds:.1f} s ({report.texts / report.seconds:,.0f} texts/s, "
         f"{100 * report.padding:.1f} % padding), loss {report.loss:.3f}{kept}"

@@ -21,7 +21,7 @@ from babelclip.languages import normalise_tag
 from babelclip.lexicon import Lexicon
 from babelclip.lexicon.store import LEXICON, read_lexicon_file, write_files
 from babelclip.methods import Stack, compose
-from babelclip.training import Checkpoints, OnStep, TaskReport, train_task
+from babelclip.training import Checkpoints, OnStep, TaskReport, Validation, train_task
 
 
 class Student:
@@ -59,6 +59,7 @@ class Student:
         validation: Path | str | Corpus | Examples | Sequence[Examples] | None = None,
         on_step: OnStep | None = None,
         checkpoints: Checkpoints | Path | str | None = None,
+        again: bool = False,
     ) -> TaskReport:
         """Learn one language from captions.
 
@@ -71,6 +72,7 @@ class Student:
                 the best mean r_mean on them is kept. Without it, the last epoch.
             on_step: told about every step: a ``JsonlLog``, a ``TensorBoardLog``, or any function.
             checkpoints: a folder to save to, and to go on from if the same call was interrupted; delete it afterwards.
+            again: go on with a language that was learnt before, on other data or with another method.
 
         Raises:
             BabelclipError: the data or a setting cannot be used; the student is unchanged.
@@ -80,13 +82,19 @@ class Student:
         stack = compose(method) if isinstance(method, str) else method
         self.learnt, report = train_task(
             self.encoder, self.learnt, examples, stack, settings or recipe_for(self.encoder.name),
-            validate=(lambda draft: fmean(self.evaluate(one, learnt=draft)["r_mean"] for one in held_out))
-            if held_out else None,
+            validation=self._validation(held_out) if held_out else None,
             cache=self.teacher.cache, on_step=on_step,
-            identity={"validation data": " ".join(one.fingerprint() for one in held_out)} if held_out else {},
             checkpoints=Checkpoints(Path(checkpoints)) if isinstance(checkpoints, (str, Path)) else checkpoints,
+            again=again,
         )  # fmt: skip
         return report
+
+    def _validation(self, held_out: Sequence[Examples]) -> Validation:
+        """Choose by the mean r_mean over sets of examples."""
+        return Validation(
+            lambda draft: fmean(self.evaluate(one, learnt=draft)["r_mean"] for one in held_out),
+            " ".join(one.fingerprint() for one in held_out),
+        )
 
     def _held_out(
         self, language: str, validation: Path | str | Corpus | Examples | Sequence[Examples] | None
