@@ -14,7 +14,7 @@ SCALE_PLACES = ("gradient", "update")
 PRECISIONS = ("float32", "bfloat16", "float16")
 CHOICES = {
     "scale_at": SCALE_PLACES, "precision": PRECISIONS, "optimiser": ("adamw", "bert-adam"),
-    "clip": ("global", "tensor"), "schedule": ("constant", "cosine"), "batches": ("mixed", "language"),
+    "clip": ("global", "tensor"), "schedule": ("constant", "cosine"), "clock": ("task", "parameter"), "batches": ("mixed", "language"),
     "cross_lingual_loss": ("mse", "nce"), "cross_modal_loss": ("nce", "mse"), "positives": ("image", "pair"),
 }  # fmt: skip
 """Settings that are one of some names."""
@@ -40,6 +40,9 @@ class TaskSettings:
     """Share of all steps during which the rate rises linearly from 0."""
     schedule: str = "constant"
     """What follows the warm-up: ``constant``, or ``cosine``: rate (1 + cos(pi x)) / 2 at the share x of all steps."""
+    clock: str = "task"
+    """What steps the schedule counts: ``task``, all; ``parameter``, for each parameter those in which it has a gradient,
+    so that modules of one language among several lag behind."""
     batches: str = "mixed"
     """Where several languages are learnt at once: ``mixed``, or ``language``: one language a batch, drawn uniformly."""
     optimiser: str = "adamw"

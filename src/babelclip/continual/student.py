@@ -18,7 +18,7 @@ from babelclip.encoders.base import Progress
 from babelclip.errors import ModelError, SettingError
 from babelclip.evaluation import retrieval_scores
 from babelclip.languages import normalise_tag
-from babelclip.lexicon import Lexicon
+from babelclip.lexicon import Lexicon, read_multilingual
 from babelclip.lexicon.store import LEXICON, read_lexicon_file, write_files
 from babelclip.methods import Stack, compose
 from babelclip.training import Checkpoints, OnStep, TaskReport, Validation, train_task
@@ -36,7 +36,7 @@ class Student:
     def __init__(self, encoder: DualEncoder, learnt: Learnt | None = None, teacher: Teacher | None = None) -> None:
         """Start from a base model, or go on with what was learnt on it; ``load`` does it by name."""
         self.encoder = encoder
-        self.learnt = Learnt(base_lexicon(encoder)) if learnt is None else learnt
+        self.learnt = Learnt.start(base_lexicon(encoder), encoder) if learnt is None else learnt
         self.teacher = Teacher(encoder) if teacher is None else teacher
 
     @property
@@ -164,26 +164,37 @@ class Student:
 
 
 def load(
-    model: Path | str = DEFAULT_MODEL, *, base: Path | str | None = None, device: str | None = None,
-    cache: Cache | None = None,
+    model: Path | str = DEFAULT_MODEL, *, base: Path | str | None = None, lexicon: Path | str | None = None,
+    lexicon_width: int | None = None, device: str | None = None, cache: Cache | None = None,
 ) -> Student:  # fmt: skip
     """Load a base model, or a folder of learnt languages together with its base model.
 
     Args:
         model: ``pictoclip``, a ``CLIPModel`` folder, a hub id, or a folder written by ``Student.save``.
         base: where the base model of a learnt folder lies now, if it has moved.
+        lexicon: begin with the words of a multilingual language model, a folder or hub id (``read_multilingual``), and
+            not with the base model's own.
+        lexicon_width: with random rows of this width instead of its word embeddings.
         device: ``cpu``, ``cuda``, ...; by default a GPU where there is one.
         cache: where vectors of pictures and English texts are kept; by default the user's cache (``user_cache``).
 
     Raises:
         ModelError: the base model cannot be loaded.
+        SettingError: a lexicon is given for a learnt folder.
         FormatError: the learnt folder, or a file of the cache, is damaged or belongs to another base model.
     """
     cache = user_cache() if cache is None else cache
     folder = Path(model)
     if not (folder / LEXICON).is_file():
         encoder = load_encoder(model, device=device)
-        return Student(encoder, teacher=Teacher(encoder, cache))
+        words = base_lexicon(encoder)
+        if lexicon is not None:
+            words = read_multilingual(lexicon, words, width=lexicon_width)
+        return Student(encoder, Learnt.start(words, encoder), Teacher(encoder, cache))
+    if lexicon is not None:
+        raise SettingError(
+            f"{str(model)!r} has words of its own, and a lexicon is given too", fix="Leave the lexicon away."
+        )
     named = read_lexicon_file(folder).base
     try:
         encoder = load_encoder(base or named, device=device)

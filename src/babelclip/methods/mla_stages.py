@@ -34,6 +34,7 @@ class _Stage(Method):
         return {
             **_RECIPE, **weights, f"{term}_loss": loss, "learning_rate": rate, "epochs": epochs,
             "idle_decay": released, "positives": "pair" if released else "image",
+            "clock": "parameter" if released else "task",
         }  # fmt: skip
 
 

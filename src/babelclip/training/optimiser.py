@@ -47,8 +47,13 @@ def keep_idle(scale: RowScale, row_ids: Tensor, settings: TaskSettings) -> RowSc
 
 
 def make_optimiser(parameters: list[Tensor], settings: TaskSettings) -> torch.optim.Optimizer:
-    """Return the optimiser. Its decay is 0: ours is scaled by row, and vectors have none."""
+    """Return the optimiser; a group for each parameter if each has a clock of its own, else one for all.
+
+    Its decay is 0: ours is scaled by row, and vectors have none.
+    """
+    together = [parameters] if settings.clock == "task" else [[parameter] for parameter in parameters]
+    groups = [{"params": part} for part in together]
     rate, betas, epsilon = settings.learning_rate, (settings.beta1, settings.beta2), settings.epsilon
     if settings.optimiser == "bert-adam":
-        return BertAdam(parameters, rate, betas=betas, eps=epsilon)
-    return torch.optim.AdamW(parameters, lr=rate, weight_decay=0.0, betas=betas, eps=epsilon, fused=True)
+        return BertAdam(groups, rate, betas=betas, eps=epsilon)
+    return torch.optim.AdamW(groups, lr=rate, weight_decay=0.0, betas=betas, eps=epsilon, fused=True)

@@ -12,7 +12,8 @@ from babelclip.config import TaskSettings, derive_seed
 from babelclip.data import Cache, Examples
 from babelclip.encoders import DualEncoder
 from babelclip.errors import DataError, SettingError
-from babelclip.lexicon import Coverage, Lexicon, Tokens, measure_coverage
+from babelclip.languages import NATIVE, language_part
+from babelclip.lexicon import Coverage, Lexicon, MultilingualLexicon, Tokens, measure_coverage
 from babelclip.methods import Stack, Task
 from babelclip.training.batches import Order
 from babelclip.training.checkpoint import Checkpoints
@@ -95,6 +96,12 @@ def train_task(
         SettingError: the language was learnt before, or the checkpoints are of another run.
         FormatError: all checkpoints are damaged.
     """
+    for language in examples.languages:
+        if isinstance(learnt.lexicon, MultilingualLexicon) and language_part(language) == NATIVE:
+            raise SettingError(
+                f"{language!r} is the base model's own beside a multilingual lexicon: there is nothing to learn",
+                fix="Leave it out, or learn without the multilingual lexicon.",
+            )
     if len(examples.texts) < 2:
         raise DataError(
             f"{len(examples.texts)} training texts in {examples.language!r}", fix="Give at least 2, better 1,000."
@@ -113,7 +120,7 @@ def train_task(
     task = Task(
         examples.language, len(lexicon.snapshots) - 1, lexicon, tokens.used(), known=known, seed=settings.seed,
         examples=examples, tokens=tokens,
-        vectors_before=lambda: learnt.encode(encoder, examples.texts),
+        vectors_before=lambda: learnt.encode(encoder, examples.texts, examples.language),
     )  # fmt: skip
     new_ids = range(known, len(lexicon.table))
     coverage = measure_coverage(examples.texts, tokens, max_length=lexicon.max_length, new_ids=new_ids)

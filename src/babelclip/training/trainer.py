@@ -69,6 +69,7 @@ class TaskTrainer:
         self.start = {name: one.detach().clone() for name, one in self.parameters.items()}
         self.temperature = nn.Parameter(torch.tensor(settings.temperature, device=encoder.device, dtype=rows.dtype))
         self.rates: list[float] = []
+        self._own_steps: dict[str, int] = {}
         self._warm_up = int(settings.warm_up * total_steps)
         self._eos = int(self.table.localise(torch.tensor(lexicon.eos)))
         self.temperature.requires_grad_(settings.learn_temperature)
@@ -199,15 +200,12 @@ class TaskTrainer:
         row <- row (1 - rate decay s); g <- s g; Adam's moments from the scaled g; update with bias correction. With
         ``scale_at="update"`` the gradient is not scaled and the change that Adam makes to a row is multiplied by s.
         """
-        rate = self.rate(len(self.rates))
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
-        rows = self.table.rows
+        rows, rates = self.table.rows, self._set_rates()
         for name, parameter in self.parameters.items():
             if name == "rows":
-                rows.mul_(1 - rate * self.settings.weight_decay * self._decay_scale)
+                rows.mul_(1 - rates[name] * self.settings.weight_decay * self._decay_scale)
             elif parameter.dim() > 1 and parameter.grad is not None:  # of languages in the batch, and shared ones
-                parameter.mul_(1 - rate * self.settings.weight_decay)
+                parameter.mul_(1 - rates[name] * self.settings.weight_decay)
         if "rows" not in self.parameters:
             self._optimiser.step()
         elif self.settings.scale_at == "gradient":
@@ -218,7 +216,19 @@ class TaskTrainer:
             before = rows.clone()
             self._optimiser.step()
             rows.copy_(before + self._gradient_scale * (rows - before))
-        self.rates.append(rate)
+        self.rates.append(self.rate(len(self.rates)))
+
+    def _set_rates(self) -> dict[str, float]:
+        """Give the optimiser the rates of this step; return them by parameter."""
+        rates = dict.fromkeys((name for name, _ in self._named()), self.rate(len(self.rates)))
+        if self.settings.clock == "parameter":
+            for name, parameter in self._named():
+                done = self._own_steps.get(name, 0)
+                rates[name] = self.rate(done)
+                self._own_steps[name] = done + (parameter.grad is not None)
+        for name, group in zip(rates, self._optimiser.param_groups, strict=False):  # one group, or one a parameter
+            group["lr"] = rates[name]
+        return rates
 
     def step(self, batch: Batch) -> dict[str, float]:
         """Train on one batch; return its weighted loss terms and the gradient norm before clipping.
@@ -262,6 +272,7 @@ class TaskTrainer:
         for key, value in self._scaler.state_dict().items():
             state[f"scaler.{key}"] = torch.tensor(value)
         state["rates"] = torch.tensor(self.rates, dtype=torch.float64)
+        state["own_steps"] = torch.tensor([self._own_steps.get(name, 0) for name, _ in self._named()])
         return {name: value.detach().cpu().clone() for name, value in state.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -284,3 +295,5 @@ class TaskTrainer:
             names = {key.removeprefix("scaler."): value.item() for key, value in state.items() if "scaler." in key}
             self._scaler.load_state_dict(names)
         self.rates = state["rates"].tolist()
+        counts = state["own_steps"].tolist()
+        self._own_steps = {name: count for (name, _), count in zip(self._named(), counts, strict=True) if count}
