@@ -14,7 +14,8 @@ SCALE_PLACES = ("gradient", "update")
 PRECISIONS = ("float32", "bfloat16", "float16")
 CHOICES = {
     "scale_at": SCALE_PLACES, "precision": PRECISIONS, "optimiser": ("adamw", "bert-adam"),
-    "clip": ("global", "tensor"), "schedule": ("constant", "cosine"), "clock": ("task", "parameter"), "batches": ("mixed", "language"),
+    "clip": ("global", "tensor"), "schedule": ("constant", "cosine"), "clock": ("task", "parameter"),
+    "batches": ("mixed", "language"),
     "cross_lingual_loss": ("mse", "nce"), "cross_modal_loss": ("nce", "mse"), "positives": ("image", "pair"),
 }  # fmt: skip
 """Settings that are one of some names."""
@@ -41,8 +42,8 @@ class TaskSettings:
     schedule: str = "constant"
     """What follows the warm-up: ``constant``, or ``cosine``: rate (1 + cos(pi x)) / 2 at the share x of all steps."""
     clock: str = "task"
-    """What steps the schedule counts: ``task``, all; ``parameter``, for each parameter those in which it has a gradient,
-    so that modules of one language among several lag behind."""
+    """What steps the schedule counts: ``task``, all; ``parameter``, for each parameter those in which it has a
+    gradient, so that modules of one language among several lag behind."""
     batches: str = "mixed"
     """Where several languages are learnt at once: ``mixed``, or ``language``: one language a batch, drawn uniformly."""
     optimiser: str = "adamw"
