@@ -105,7 +105,7 @@ def test_replay_gives_the_recorded_losses_rates_rows_and_modules(stage: str, met
         with torch.no_grad():
             texts, _ = trainer.encode(ids, tags)
         torch.testing.assert_close(texts, part["trg_feats"], rtol=0, atol=5e-6)
-        batch = Batch(ids, torch.zeros(len(ids)), part["src_feats"], part["image_features"], languages=tags)
+        batch = Batch(ids, torch.arange(len(ids)), part["src_feats"], part["image_features"], languages=tags)
         found = trainer.step(batch)
         found.pop("gradient_norm")  # the recorded one is over frozen weights too, see below
         assert list(found) == ["cross_lingual" if stage == "NLT" else "cross_modal"]

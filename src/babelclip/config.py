@@ -16,7 +16,7 @@ CHOICES = {
     "scale_at": SCALE_PLACES, "precision": PRECISIONS, "optimiser": ("adamw", "bert-adam"),
     "clip": ("global", "tensor"), "schedule": ("constant", "cosine"), "clock": ("task", "parameter"),
     "batches": ("mixed", "language"),
-    "cross_lingual_loss": ("mse", "nce"), "cross_modal_loss": ("nce", "mse"), "positives": ("image", "pair"),
+    "cross_lingual_loss": ("mse", "nce"), "cross_modal_loss": ("nce", "mse"),
 }  # fmt: skip
 """Settings that are one of some names."""
 
@@ -73,8 +73,6 @@ class TaskSettings:
     """Weight of the term that leads to the image vectors."""
     cross_modal_loss: str = "nce"
     """That term: ``nce``, contrastive, or ``mse``, the squared error."""
-    positives: str = "image"
-    """Whom a text is to find in its batch: ``image``, all texts of its image, or ``pair``, its own vector alone."""
     temperature: float = 0.07
     """Start of the temperature, which divides similarities and is new for every task."""
     learn_temperature: bool = True

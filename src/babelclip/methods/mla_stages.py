@@ -33,8 +33,7 @@ class _Stage(Method):
         weights = {"cross_lingual": 0.0, "cross_modal": 0.0, term: 1.0}
         return {
             **_RECIPE, **weights, f"{term}_loss": loss, "learning_rate": rate, "epochs": epochs,
-            "idle_decay": released, "positives": "pair" if released else "image",
-            "clock": "parameter" if released else "task",
+            "idle_decay": released, "clock": "parameter" if released else "task",
         }  # fmt: skip
 
 
@@ -44,8 +43,11 @@ class NLT(_Stage):
 
     Nothing depends on images. Batches are of one language each; where several are learnt at once, each step draws one
     uniformly. BERT's Adam: no bias correction, decay 0.2, each tensor's gradient clipped to a norm of 1, a tenth of the
-    steps warm-up, then a cosine to 0. As released, words that no text of the task uses decay too: over the published
-    schedule a row that never occurs shrinks to 0.35 of its length.
+    steps warm-up, then a cosine to 0.
+
+    As released, two things differ. Each language's modules have a schedule of their own that counts the steps that they
+    are in, so that among five languages they stay in the warm-up for half of the training. And words that no text of the
+    task uses decay too: over the published schedule a row that never occurs shrinks to 0.35 of its length.
 
     Attributes:
         rate: peak learning rate.
@@ -72,7 +74,8 @@ class NLT(_Stage):
 class LE(_Stage):
     """Language exposure: texts find their images, at a fixed temperature of 0.01.
 
-    Batches, optimiser and schedule are those of ``nlt``. As released, texts of one image are each other's negatives.
+    Batches, optimiser, schedule and variants are those of ``nlt``. Several texts of one image in a batch are all its
+    positives; since they share one image vector, the loss is the same as with each as the others' negative.
 
     Attributes:
         rate: peak learning rate.

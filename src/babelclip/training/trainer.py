@@ -130,8 +130,7 @@ class TaskTrainer:
         """The loss of a term: ``mse`` or ``nce``."""
         if kind == "mse":
             return distillation(texts, targets)
-        own = image_ids if self.settings.positives == "image" else torch.arange(len(texts), device=texts.device)
-        return contrastive(texts, targets, own, self.temperature)
+        return contrastive(texts, targets, image_ids, self.temperature)
 
     def gradient(self, loss: Tensor) -> dict[str, Tensor]:
         """Return the gradient of a scalar by parameter, zeros where it does not depend on one; nothing is stored.
