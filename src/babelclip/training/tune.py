@@ -17,7 +17,7 @@ from babelclip.data import Corpus
 from babelclip.encoders import DualEncoder, load_encoder
 from babelclip.encoders.clip import ClipEncoder
 from babelclip.encoders.tower import first_ends
-from babelclip.errors import ModelError, SettingError, UnknownNameError
+from babelclip.errors import ModelError, SettingError
 from babelclip.lexicon.store import LEXICON, read_lexicon_file
 from babelclip.training.batches import plan_epoch, prepare_ahead
 from babelclip.training.checkpoint import Checkpoints
@@ -25,8 +25,6 @@ from babelclip.training.log import OnStep, StepReport
 from babelclip.training.pairs import PairBatch, Pairs
 from babelclip.training.tuned import Tuned, TuneReport, write_card
 from babelclip.training.tuner import TEMPERATURE, Tuner
-
-DUPLICATES = ("positives", "negatives")
 
 
 @dataclass(frozen=True)
@@ -51,8 +49,6 @@ class TuneSettings:
     """Adam's epsilon."""
     clip_norm: float = 1.0
     """Gradient norm of each tensor, clipped on its own."""
-    duplicates: str = "positives"
-    """Captions of one picture in a batch: ``positives`` of each other's picture, or ``negatives`` as released."""
     seed: int = 0
     """Fixes the order of the pairs."""
 
@@ -61,7 +57,6 @@ class TuneSettings:
 
         Raises:
             SettingError: naming the setting, its value and the allowed range.
-            UnknownNameError: ``duplicates`` is not one of ``DUPLICATES``.
         """
         endless = float("inf")
         allowed: dict[str, tuple[float, float]] = {
@@ -73,10 +68,8 @@ class TuneSettings:
             if not low <= getattr(self, name) <= high:
                 span = f"at least {low}" if high == endless else f"between {low} and {high}"
                 raise SettingError(f"{name} is {getattr(self, name)}", fix=f"It must be {span}.")
-        if self.duplicates not in DUPLICATES:
-            raise UnknownNameError("duplicates", self.duplicates, DUPLICATES)
 
-    def as_dict(self) -> dict[str, float | int | str]:
+    def as_dict(self) -> dict[str, float | int]:
         """Return the settings by name."""
         return dataclasses.asdict(self)
 

@@ -57,14 +57,12 @@ class Tuner:
     def loss(self, batch: PairBatch) -> Tensor:
         """Return the symmetric InfoNCE of a batch: L = 1/2 [CE(100 V T^T) + CE(100 T V^T)].
 
-        A picture that has several texts in the batch is encoded once; its texts are positives of each other's picture,
-        or with ``duplicates="negatives"`` as different as all others.
+        A picture that has several texts in the batch is encoded once. Its texts are positives of each other's picture
+        here, negatives in the released code; because its vector is the same each time, loss and gradient are equal.
         """
         place = batch.place.to(self.device)
         output = self.model(input_ids=batch.ids.to(self.device), pixel_values=batch.pixels.to(self.device))
-        different = self.settings.duplicates == "negatives"
-        image_ids = torch.arange(len(place), device=self.device) if different else place
-        return contrastive(output.text_embeds, output.image_embeds[place], image_ids, TEMPERATURE)
+        return contrastive(output.text_embeds, output.image_embeds[place], place, TEMPERATURE)
 
     def step(self, batch: PairBatch) -> tuple[float, float, float]:
         """Train on a batch.
