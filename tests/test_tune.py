@@ -320,6 +320,8 @@ def test_what_cannot_be_tuned_is_said(tiny, english, learnt, tmp_path, captions)
         tune_english(tiny, same, SHORT)
     with pytest.raises(ModelError, match=r"is a folder of learnt languages, not a base model. Tune .*tiny"):
         tune_english(learnt, english, SHORT)
+    with pytest.raises(SettingError, match="comes with picture vectors of x.npy, but the image side is trained"):
+        tune_english(tiny, dataclasses.replace(english, vectors=SimpleNamespace(file="x.npy")), SHORT)
     with pytest.raises(ModelError, match="there is no folder"):
         tune_english(tmp_path / "nothing", english, SHORT)
     tuner = Tuner(tiny.load_whole(), SHORT, steps=9, device=tiny.device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
@@ -72,12 +73,12 @@ def run_tune(
         examples, after = _scores(load_encoder(out, device=runtime.device), corpus, runtime)
         print_scores(examples, {"before": score, "after": after})
     console.print(f"Written to {out}. Next:")
-    where = columns.options()
+    where, others = columns.options(), replace(columns, text=None).options()
     model, more, named = (quote(str(path)) for path in (out, f"{out}-XX", test or "TEST.tsv"))
     console.print(f"  {program()} evaluate --model {model} --language en --data {named}{where}")
-    console.print(f"  {program()} learn --base {model} --language XX --data XX.tsv{where} --out {more}")
+    console.print(f"  {program()} learn --base {model} --language XX --data XX.tsv{others} --out {more}")
     console.print(
-        f"  {program()} evaluate --model LEARNT --base {model} --plug-in --language XX --data XX.tsv{where}"
+        f"  {program()} evaluate --model LEARNT --base {model} --plug-in --language XX --data XX.tsv{others}"
         "   # LEARNT: learnt on the base model before"
     )
 
