@@ -12,7 +12,7 @@ from babelclip.errors import SettingError, UnknownNameError
 from babelclip.methods import Task, compose
 from babelclip.methods.memory import Memory, image_keys
 from babelclip.objectives import contrastive
-from babelclip.training import train_task
+from babelclip.training import Validation, train_task
 from test_contracts import SETTINGS, everything, teach
 
 REPLAYS = ("er", "der", "agem")
@@ -95,7 +95,7 @@ def test_every_text_of_the_memory_has_the_same_chance_to_be_drawn_and_draws_go_o
 def test_a_memory_holds_training_texts_and_nothing_else(tiny, examples, name):
     stack = compose(f"{name}(memory=30)")
     learnt, _ = train_task(tiny, Learnt(base_lexicon(tiny)), examples["de"], stack, SETTINGS,
-                           validate=lambda learnt: 0.0)  # fmt: skip
+                           validation=Validation(lambda learnt: 0.0))  # fmt: skip
     memory = kept_of(stack, name)
     assert sorted(memory.texts) == sorted(examples["de"].texts), "24 texts, each once, however many epochs"
     assert memory.offered == 24

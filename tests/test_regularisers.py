@@ -15,7 +15,7 @@ from babelclip.methods import METHODS, Task, compose
 from babelclip.methods.importance import Importance
 from babelclip.methods.si import SI
 from babelclip.objectives import distillation
-from babelclip.training import train_task
+from babelclip.training import Validation, train_task
 from test_contracts import SETTINGS, everything, teach
 
 PLAIN_AT_FIRST = ("er", "der", "agem", "oewc", "si", "lwf", "gpm", "coma")
@@ -51,7 +51,7 @@ def test_fisher_information_is_the_mean_of_squared_batch_gradients_on_the_kept_w
     last(stack).after_task = look
     scores = iter([1.0, 0.0])
     learnt, report = train_task(tiny, Learnt(base_lexicon(tiny)), examples["de"], stack, settings,
-                                validate=lambda _: next(scores))  # fmt: skip
+                                validation=Validation(lambda _: next(scores)))  # fmt: skip
     assert report.epoch == 1
     torch.testing.assert_close(learnt.lexicon.table[kept["ids"]], kept["rows"], rtol=0, atol=0)
     lexicon, de = learnt.lexicon, examples["de"]
@@ -81,7 +81,7 @@ def test_as_released_takes_the_last_weights_for_the_fisher_information(tiny, exa
             stack = compose(f"oewc(variant={variant})")
             scores = iter([1.0, 0.0] if best == 1 else [0.0, 1.0])
             train_task(tiny, Learnt(base_lexicon(tiny)), examples["de"], stack, settings,
-                       validate=lambda _, scores=scores: next(scores))  # fmt: skip
+                       validation=Validation(lambda _, scores=scores: next(scores)))  # fmt: skip
             found.append(last(stack)._fisher._of["rows"])
     defined_first, defined_last, released_first, released_last = found
     assert torch.equal(released_first, released_last)
@@ -94,7 +94,7 @@ def test_the_path_ends_with_the_last_epoch_whichever_is_kept(tiny, examples):
     for scores in ([1.0, 0.0], [0.0, 1.0]):
         stack, left = compose("si"), iter(scores)
         train_task(tiny, Learnt(base_lexicon(tiny)), examples["de"], stack, replace(SETTINGS, epochs=2),
-                   validate=lambda _, left=left: next(left))  # fmt: skip
+                   validation=Validation(lambda _, left=left: next(left)))  # fmt: skip
         found.append(last(stack)._importance._of["rows"])
     assert torch.equal(*found)
 

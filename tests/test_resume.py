@@ -20,7 +20,7 @@ from babelclip.continual import Gallery, Stage, run_stream
 from babelclip.data.examples import base_lexicon
 from babelclip.errors import BabelclipError, FormatError, SettingError
 from babelclip.methods import Method, Stack, compose
-from babelclip.training import Checkpoints, JsonlLog, train_task
+from babelclip.training import Checkpoints, JsonlLog, Validation, train_task
 
 
 class PowerCutError(Exception):
@@ -56,7 +56,8 @@ def run(tiny, examples, settings, checkpoints=None, stop=None, method=None, vali
 
     return train_task(
         tiny, Learnt(base_lexicon(tiny)), examples["de"], method or Stack([Momentum()]), settings, on_step=on_step,
-        checkpoints=checkpoints, validate=(lambda learnt: float(learnt.lexicon.table.sum())) if validation else None,
+        checkpoints=checkpoints,
+        validation=Validation(lambda learnt: float(learnt.lexicon.table.sum())) if validation else None,
     )  # fmt: skip
 
 
@@ -94,7 +95,7 @@ def test_interrupted_many_times_and_in_the_last_validation(tiny, examples, quick
 
     with pytest.raises(PowerCutError):
         train_task(tiny, Learnt(base_lexicon(tiny)), examples["de"], Stack([Momentum()]), quick,
-                   checkpoints=checkpoints, validate=validate)  # fmt: skip
+                   checkpoints=checkpoints, validation=Validation(validate))  # fmt: skip
     assert len(seen) == 1
     same(run(tiny, examples, quick, checkpoints), whole)
 
@@ -199,7 +200,7 @@ from pathlib import Path
 import babelclip
 from babelclip.continual import Gallery, Stage, run_stream
 from babelclip.data import Cache
-from babelclip.training import Checkpoints, JsonlLog
+from babelclip.training import Checkpoints, JsonlLog, Validation
 
 model, captions, out = map(Path, sys.argv[1:])
 student = babelclip.load(model, device="cpu", cache=Cache(out / "cache"))

@@ -20,7 +20,7 @@ from babelclip.errors import BabelclipError, DataError, ModelError, SettingError
 from babelclip.lexicon import tokenise
 from babelclip.methods import METHODS, Method, RowScale, Stack, Task, compose
 from babelclip.objectives import contrastive, distillation
-from babelclip.training import TaskTrainer, train_task
+from babelclip.training import TaskTrainer, Validation, train_task
 from babelclip.training.batches import plan_epoch, prepare_ahead
 from babelclip.training.table import CompactTable
 
@@ -294,7 +294,7 @@ def test_the_best_epoch_is_kept_when_there_is_a_validation_score(tiny, examples,
         return -len(seen)  # the first epoch is the best
 
     learnt, report = train_task(
-        tiny, Learnt(base_lexicon(tiny)), examples["de"], compose("cll"), quick, validate=validate
+        tiny, Learnt(base_lexicon(tiny)), examples["de"], compose("cll"), quick, validation=Validation(validate)
     )
     assert report.epoch == 1
     assert len(seen) == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +17,13 @@ Settings = TypeVar("Settings", bound="DataclassInstance")
 
 SCALE_PLACES = ("gradient", "update")
 PRECISIONS = ("float32", "bfloat16", "float16")
+CHOICES = {
+    "scale_at": SCALE_PLACES, "precision": PRECISIONS, "optimiser": ("adamw", "bert-adam"),
+    "clip": ("global", "tensor"), "schedule": ("constant", "cosine"), "clock": ("task", "parameter"),
+    "batches": ("mixed", "language"),
+    "cross_lingual_loss": ("mse", "nce"), "cross_modal_loss": ("nce", "mse"), "positives": ("image", "pair"),
+}  # fmt: skip
+"""Settings that are one of some names."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +41,22 @@ class TaskSettings:
     bucket: int = 8
     """Batches that are sorted by length together, so that little is padded; 1 is the papers' plain shuffling."""
     learning_rate: float = 5e-5
-    """Peak rate of AdamW, reached after the warm-up and then constant."""
+    """Peak rate of the optimiser, reached after the warm-up."""
     warm_up: float = 0.1
     """Share of all steps during which the rate rises linearly from 0."""
+    schedule: str = "constant"
+    """What follows the warm-up: ``constant``, or ``cosine``: rate (1 + cos(pi x)) / 2 at the share x of all steps."""
+    clock: str = "task"
+    """What steps the schedule counts: ``task``, all; ``parameter``, for each parameter those in which it has a
+    gradient, so that modules of one language among several lag behind."""
+    batches: str = "mixed"
+    """Where several languages are learnt at once: ``mixed``, or ``language``: one language a batch, drawn uniformly."""
+    optimiser: str = "adamw"
+    """``adamw``, or ``bert-adam``, which leaves out the bias correction."""
     weight_decay: float = 0.05
-    """Decoupled decay of the token rows; the temperature is not decayed."""
+    """Decoupled decay of token rows and matrices; vectors and the temperature are not decayed."""
+    idle_decay: bool = True
+    """Whether rows decay that the task's texts do not use, as plain AdamW on the whole table does."""
     beta1: float = 0.9
     """Decay of Adam's first moment."""
     beta2: float = 0.999
@@ -46,16 +64,28 @@ class TaskSettings:
     epsilon: float = 1e-6
     """Adam's epsilon; TEIR's gradient scale acts through it, so it is not 1e-8."""
     clip_norm: float = 1.0
-    """Global gradient norm, clipped before any row scale."""
+    """Largest gradient norm, clipped before any row scale."""
+    clip: str = "global"
+    """Whose norm that is: ``global``, all parameters' together, or ``tensor``, each parameter's own."""
     scale_at: str = "gradient"
     """Where a method's row scale enters: ``gradient``, before Adam's moments, as published (Adam divides a constant
     scale out again), or ``update``, on the step itself (a scale of 0.5 halves it)."""
     cross_lingual: float = 1.0
-    """Weight of the squared error to the English text vectors."""
+    """Weight of the term that leads to the English text vectors."""
+    cross_lingual_loss: str = "mse"
+    """That term: ``mse``, the squared error, or ``nce``, contrastive."""
     cross_modal: float = 0.01
-    """Weight of the contrastive term to the image vectors."""
+    """Weight of the term that leads to the image vectors."""
+    cross_modal_loss: str = "nce"
+    """That term: ``nce``, contrastive, or ``mse``, the squared error."""
+    positives: str = "image"
+    """Whom a text is to find in its batch: ``image``, all texts of its image, or ``pair``, its own vector alone."""
     temperature: float = 0.07
-    """Start of the learnable temperature, which divides similarities and is new for every task."""
+    """Start of the temperature, which divides similarities and is new for every task."""
+    learn_temperature: bool = True
+    """Whether the temperature is trained."""
+    frozen: str = ""
+    """What is not trained: beginnings of parameters' names, separated by spaces, such as ``rows projection/``."""
     precision: str = "float32"
     """What the frozen tower computes in: ``float32``, ``bfloat16`` or ``float16``; rows, losses and optimiser stay in
     float32. Falls back to float32 on a device without it."""
@@ -67,7 +97,7 @@ class TaskSettings:
 
         Raises:
             SettingError: naming the setting, its value and the allowed range.
-            UnknownNameError: ``scale_at`` is not one of ``SCALE_PLACES``, or ``precision`` of ``PRECISIONS``.
+            UnknownNameError: a name is not one of its ``CHOICES``.
         """
         at_least = {
             "vocab_size": 300, "epochs": 1, "batch_size": 2, "bucket": 1, "learning_rate": 0, "warm_up": 0,
@@ -81,10 +111,9 @@ class TaskSettings:
             if not low <= value <= high:
                 allowed = f"at least {low}" if high == float("inf") else f"between {low} and {high}"
                 raise SettingError(f"{name} is {value}", fix=f"It must be {allowed}.")
-        if self.scale_at not in SCALE_PLACES:
-            raise UnknownNameError("scale_at", self.scale_at, SCALE_PLACES)
-        if self.precision not in PRECISIONS:
-            raise UnknownNameError("precision", self.precision, PRECISIONS)
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise UnknownNameError(name, getattr(self, name), known)
         if self.cross_lingual == self.cross_modal == 0:
             raise SettingError("cross_lingual and cross_modal are both 0", fix="Give one of them a weight above 0.")
 
@@ -125,12 +154,24 @@ def change_settings(settings: Settings, changes: Sequence[str]) -> Settings:
         if name not in kinds:
             raise UnknownNameError("setting", name, kinds)
         try:
-            made[name] = kinds[name](text) if kinds[name] in (int, float) else text
+            made[name] = read_value(kinds[name] if kinds[name] in (int, float, bool) else str, text)
         except ValueError as error:
-            raise SettingError(
-                f"{name} is {text!r}", fix=f"It must be a number of the kind of {defaults[name]}."
-            ) from error
+            kind = "true or false" if kinds[name] is bool else f"a number of the kind of {defaults[name]}"
+            raise SettingError(f"{name} is {text!r}", fix=f"It must be {kind}.") from error
     return dataclasses.replace(settings, **made)
+
+
+def read_value(kind: Callable[[str], Any], text: str) -> Any:
+    """Return a value as it is written on a command line, of a kind: str, int, float or bool.
+
+    Raises:
+        ValueError: it is not of this kind.
+    """
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError(text)
+        return text.lower() == "true"
+    return kind(text)
 
 
 def derive_seed(*names: object) -> int:

@@ -24,6 +24,9 @@ LANGUAGES = {
     "zh": ("Chinese", "Hans"),
 }  # fmt: skip
 
+NATIVE = "en"
+"""The language of the base models."""
+
 # language, optional script, optional region or UN area: the subset of BCP-47 that names a language and nothing else.
 _TAG = re.compile(r"([a-z]{2,3})(?:-([a-z]{4}))?(?:-([a-z]{2}|[0-9]{3}))?", re.IGNORECASE)
 
@@ -52,4 +55,9 @@ def normalise_tag(tag: str) -> str:
 
 def language_name(tag: str) -> str:
     """Return the English name of a language, or the tag itself where we do not know one."""
-    return LANGUAGES.get(tag, LANGUAGES.get(tag.split("-", maxsplit=1)[0], (tag, "")))[0]
+    return LANGUAGES.get(tag, LANGUAGES.get(language_part(tag), (tag, "")))[0]
+
+
+def language_part(tag: str) -> str:
+    """Return the language of a normalised tag, without script and region."""
+    return tag.split("-", maxsplit=1)[0]

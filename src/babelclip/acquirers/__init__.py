@@ -7,6 +7,7 @@ from babelclip.acquirers.dual import DualPrompts
 from babelclip.acquirers.learnt import Learnt
 from babelclip.acquirers.lora import LowRank
 from babelclip.acquirers.prefix import Prefixes
+from babelclip.acquirers.projection import Projection
 from babelclip.acquirers.whole import Whole
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "Learnt",
     "LowRank",
     "Prefixes",
+    "Projection",
     "Whole",
 ]

@@ -19,12 +19,24 @@ class ByLanguage(Acquirer):
 
     needs_language = True
 
+    def owner(self, language: str) -> str:
+        """Return the tag that a language's modules are stored under."""
+        return language
+
+    def active(self, language: str | None) -> bool:
+        """Whether the language was begun."""
+        return language is not None and self.owner(language) in self.modules
+
+    def concerns(self, language: str) -> dict[str, Tensor]:
+        """Return the language's modules."""
+        return dict(self.modules.get(self.owner(language), {}))
+
     def pick(self, texts: Texts) -> Pick:
         """Group texts by language."""
-        tags = sorted({tag for tag in texts.languages if tag is not None and self.active(tag)})
-        number = {tag: place for place, tag in enumerate(tags)}
-        groups = torch.tensor([number.get(tag, -1) if tag is not None else -1 for tag in texts.languages])
-        return _PickByLanguage(groups, self.insert_type(), [self.modules[tag] for tag in tags])
+        owners = [self.owner(tag) if tag is not None and self.active(tag) else None for tag in texts.languages]
+        known = sorted({owner for owner in owners if owner is not None})
+        groups = torch.tensor([-1 if owner is None else known.index(owner) for owner in owners])
+        return _PickByLanguage(groups, self.insert_type(), [self.modules[owner] for owner in known])
 
     def insert_type(self) -> Callable[[Grouped], Insert]:
         """Return what makes the insert of a batch."""

@@ -2,6 +2,7 @@
 
     base = "openai/clip-vit-base-patch16"
     languages = ["en", "it", "de"]           # or nothing: all that every data set has
+    lexicon = "own"                          # or a multilingual language model, a folder or hub id (docs/mla.md)
     orders = ["order222", "seed7"]           # also "as-given", or lists of tags
     methods = ["cll", "cll+teir"]
     seeds = [0, 1, 2]
@@ -33,6 +34,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from babelclip.config import PAPER, TaskSettings, change_settings, recipe_for
 from babelclip.errors import SettingError, UnknownNameError
 from babelclip.languages import LANGUAGES, normalise_tag
+from babelclip.methods import compose
 
 ORDERS = ("as-given", "order222", "seedN")
 Text = Annotated[str, Field(min_length=1)]
@@ -75,6 +77,8 @@ class Plan(_Strict):
     languages: list[str] = []
     orders: list[str | list[str]] = Field(default=["as-given"], min_length=1)
     methods: list[str] = Field(default=["cll", "cll+teir"], min_length=1)
+    lexicon: Text = "own"
+    lexicon_width: Annotated[int, Field(ge=1)] | None = None
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
     incremental: bool = True
     settings: dict[str, int | float | str] = {}
@@ -121,6 +125,8 @@ def make_plan(content: Mapping[str, Any], file: Path | None = None) -> Plan:
     try:
         plan = Plan.model_validate(content)
         plan.task_settings()
+        for method in plan.methods:
+            compose(method).refuse(plan.settings)
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"]))

@@ -97,7 +97,10 @@ def prepare(plan: Plan, where: Where, datasets: Registry[Dataset], bar: Bar | No
         for language in languages:
             corpus = datasets[source.dataset].load(places[source.dataset], language, source.split)
             corpora[source, language] = corpus.first_captions() if source.captions == "first" else corpus
-    student = load(plan.base, device=where.device, cache=Cache(where.cache))
+    words = None if plan.lexicon == "own" else plan.lexicon
+    student = load(
+        plan.base, lexicon=words, lexicon_width=plan.lexicon_width, device=where.device, cache=Cache(where.cache)
+    )
     ready = {
         (source, language): student.teacher.prepare(corpus, bar(f"looking at pictures, {language}") if bar else None)
         for (source, language), corpus in corpora.items()

@@ -27,6 +27,7 @@ from babelclip.continual.stream import examples_of
 from babelclip.errors import FormatError, SettingError
 from babelclip.evaluation import Base, Results, write_results
 from babelclip.files import remove_temporaries, write_whole
+from babelclip.lexicon import MultilingualLexicon
 from babelclip.methods import compose
 from babelclip.training.allocator import keep_freed_memory
 
@@ -77,17 +78,27 @@ def run_bench(plan: Plan, where: Where, out: Path, *, jobs: int = 1, listener: L
             run_side_by_side(waiting, plan, where, out, jobs=jobs, threads=common["threads"], listener=listener)
         results = Results(
             version=__version__, code=code_fingerprint(), data=prepared.data,
-            base=Base(name=_base_name(prepared), fingerprint=prepared.student.encoder.fingerprint),
+            base=Base(
+                name=_last_part(prepared.student.encoder.name), fingerprint=prepared.student.encoder.fingerprint,
+                lexicon=_lexicon_name(plan, prepared),
+            ),
             runs=[run for job in _finished(out, todo) for run in read_run(out / "runs" / job / RUN) or []],
         )  # fmt: skip
         write_results(results, out / RESULTS)
     return results
 
 
-def _base_name(prepared: Prepared) -> str:
-    """The base model's name; of a folder its last part, because where it lies is nobody's business."""
-    name = prepared.student.encoder.name
+def _last_part(name: str) -> str:
+    """A model's name; of a folder its last part, because where it lies is nobody's business."""
     return Path(name).name if Path(name).is_dir() else name
+
+
+def _lexicon_name(plan: Plan, prepared: Prepared) -> str:
+    """What results call the words: ``own``, or a multilingual lexicon with its fingerprint."""
+    lexicon = prepared.student.lexicon
+    if not isinstance(lexicon, MultilingualLexicon):
+        return plan.lexicon
+    return f"{_last_part(plan.lexicon)} {lexicon.fingerprint}"
 
 
 def _jobs(plan: Plan, languages: list[str], methods: list[str]) -> list[Job]:
@@ -112,7 +123,8 @@ def _claim(out: Path, plan: Plan, prepared: Prepared, *, threads: int) -> dict[s
         "version": __version__, "code": code_fingerprint(), "base model": prepared.student.encoder.fingerprint,
         "data": data_fingerprint(examples), "languages": sorted(prepared.languages),
         "train": plan.train.model_dump(), "test": [source.model_dump() for source in plan.test],
-        "incremental": plan.incremental, "settings": plan.task_settings().as_dict(),
+        "lexicon": _lexicon_name(plan, prepared), "incremental": plan.incremental,
+        "settings": plan.task_settings().as_dict(),
     }  # fmt: skip
     file = out / BENCH
     if not file.is_file():

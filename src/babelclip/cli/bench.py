@@ -31,6 +31,8 @@ class Options:
     """What the command line says of a plan; None leaves it to the file."""
 
     base: str | None
+    lexicon: str | None
+    lexicon_width: int | None
     train: str | None
     test: list[str] | None
     languages: str | None
@@ -47,8 +49,9 @@ class Options:
             SettingError: a seed is not a number.
         """
         given: dict[str, Any] = {}
-        if self.base:
-            given["base"] = self.base
+        for name in ("base", "lexicon", "lexicon_width"):
+            if getattr(self, name):
+                given[name] = getattr(self, name)
         if self.train:
             given["train"] = _source(self.train)
         if self.test:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,14 @@ from babelclip.acquirers.store import MODULES, TENSORS
 from babelclip.cli.console import console, note, program, progress_bars, quieten, tell_all
 from babelclip.config import TaskSettings, change_settings, recipe_for
 from babelclip.continual import load
-from babelclip.data import Cache, Corpus, Examples, read_captions, read_image_vectors
+from babelclip.continual.stream import JOINT
+from babelclip.data import Cache, Corpus, Examples, join_examples, read_captions, read_image_vectors
 from babelclip.errors import SettingError
 from babelclip.evaluation import METRICS, chance_scores
 from babelclip.files import remove_temporaries
 from babelclip.languages import language_name, normalise_tag
-from babelclip.lexicon.store import ROWS
+from babelclip.lexicon.store import ROWS, TOKENIZER
+from babelclip.methods import compose
 from babelclip.report.terminal import new_table
 from babelclip.training import Checkpoints, JsonlLog, TaskReport, TensorBoardLog, Workers
 from babelclip.training.allocator import keep_freed_memory
@@ -65,15 +67,30 @@ class Runtime:
     tensorboard: Path | None = None
 
 
+@dataclass(frozen=True)
+class Start:
+    """What learning starts from.
+
+    Attributes:
+        base: base model or learnt folder.
+        lexicon: a multilingual language model, whose words are used instead of the base model's own.
+        lexicon_width: width of random rows instead of its word embeddings.
+        again: go on with languages that were learnt before.
+    """
+
+    base: str
+    lexicon: str | None = None
+    lexicon_width: int | None = None
+    again: bool = False
+
+
 def run_learn(
     language: str,
-    data: Path,
     out: Path,
     *,
-    base: str,
+    start: Start,
     method: str,
-    test: Path | None,
-    validation: Path | None,
+    files: Mapping[str, Path | None],
     columns: Columns,
     runtime: Runtime,
     changes: Sequence[str],
@@ -81,25 +98,28 @@ def run_learn(
     """Read, teach, measure, write.
 
     Args:
-        language: tag of the language.
-        data: training captions.
+        language: tag of the language, or several, separated by commas, to be learnt at once.
         out: folder to write to.
-        base: base model or learnt folder.
+        start: what to start from.
         method: names joined by ``+``.
-        test: captions to measure before and after.
-        validation: captions to choose the best epoch with.
-        columns: where things stand in all three files.
+        files: captions by use: ``train``, and where wanted ``test`` to measure before and after and ``validation`` to
+            choose the best epoch with; with ``{}`` in the place of the tag where there are several languages.
+        columns: where things stand in all files.
         runtime: where to run and what to keep.
         changes: settings to change, ``name=value``.
     """
     quieten()
-    tag = normalise_tag(language)
+    tags = [normalise_tag(tag) for tag in language.split(",")]
     _check_out(out, runtime)
-    read = {name: columns.read(file, tag) for name, file in
-            (("train", data), ("test", test), ("validation", validation)) if file is not None}  # fmt: skip
-    student = load(base, device=runtime.device, cache=runtime.cache)
+    read = {name: [columns.read(_file_of(file, tag, tags), tag) for tag in tags]
+            for name, file in files.items() if file is not None}  # fmt: skip
+    student = load(
+        start.base, lexicon=start.lexicon, lexicon_width=start.lexicon_width, device=runtime.device,
+        cache=runtime.cache,
+    )  # fmt: skip
     if student.encoder.device.type == "cpu":
         keep_freed_memory()
+    compose(method).refuse(change.partition("=")[0].strip() for change in changes)
     settings = change_settings(recipe_for(student.encoder.name), changes)
     known = f", knows {', '.join(student.languages)}" if student.languages else ""
     console.print(f"Base model {student.encoder.name} ({student.encoder.fingerprint[:12]}){known}")
@@ -115,13 +135,14 @@ def run_learn(
     with progress_bars() as bars, closing(log):
         with workers.first_alone():  # the others find the vectors in the cache
             ready = {
-                name: student.teacher.prepare(corpus, bars.bar(f"looking at pictures, {name}"))
-                for name, corpus in read.items()
+                name: [student.teacher.prepare(corpus, bars.bar(f"looking at pictures, {name}")) for corpus in corpora]
+                for name, corpora in read.items()
             }
-        before = student.evaluate(ready["test"]) if "test" in ready else None
+        before = [student.evaluate(one) for one in ready.get("test", [])]
+        train = ready["train"][0] if len(tags) == 1 else join_examples(ready["train"], JOINT)
         report = student.learn(
-            tag, ready["train"], method=method, settings=settings, validation=ready.get("validation"),
-            on_step=tell_all(log, bars.steps("learning"), *curves), checkpoints=checkpoints,
+            train.language, train, method=method, settings=settings, validation=ready.get("validation"),
+            on_step=tell_all(log, bars.steps("learning"), *curves), checkpoints=checkpoints, again=start.again,
         )  # fmt: skip
     for one in curves:
         one.close()
@@ -130,13 +151,31 @@ def run_learn(
         checkpoints.clear()
     workers.leave()
     _print_report(report, settings, float(student.encoder.token_table.std()))
-    if before is not None:
-        print_scores(ready["test"], {"before": before, "after": student.evaluate(ready["test"])})
+    for test, scores in zip(ready.get("test", []), before, strict=True):
+        print_scores(test, {"before": scores, "after": student.evaluate(test)})
+    _print_next(out, tags, method, files["test"], columns)
+
+
+def _file_of(file: Path, tag: str, tags: Sequence[str]) -> Path:
+    """The captions of one of several languages."""
+    if len(tags) > 1 and "{}" not in file.name:
+        raise SettingError(
+            f"{file} is one file, but the languages are {', '.join(tags)}",
+            fix=f"Write {{}} where the tag stands in the files' names, such as '{file.with_name('{}.train.tsv')}'.",
+        )
+    return file.with_name(file.name.replace("{}", tag))
+
+
+def _print_next(out: Path, tags: Sequence[str], method: str, test: Path | None, columns: Columns) -> None:
+    """Say what can be done with what was learnt."""
     console.print(f"Written to {out}. Next:")
     where = columns.options()
-    model, more, held_out = (quote(str(path)) for path in (out, f"{out}-XX", test or "TEST.tsv"))
-    console.print(f"  {program()} evaluate --model {model} --language {tag} --data {held_out}{where}")
-    console.print(f"  {program()} learn --base {model} --language XX --data XX.tsv{where} --out {more}")
+    model, more, method = (quote(str(one)) for one in (out, f"{out}-XX", method))
+    held_out = quote(str(_file_of(test or Path("TEST.tsv"), tags[0], tags[:1])))
+    console.print(f"  {program()} evaluate --model {model} --language {tags[0]} --data {held_out}{where}")
+    console.print(
+        f"  {program()} learn --base {model} --language XX --data XX.tsv{where} --method {method} --out {more}"
+    )
 
 
 def _check_out(out: Path, runtime: Runtime) -> None:
@@ -144,7 +183,7 @@ def _check_out(out: Path, runtime: Runtime) -> None:
     inside = [folder for folder in (runtime.tensorboard, runtime.cache.folder) if folder is not None]
     ours = {out / CHECKPOINTS, out / LOG, *inside}
     if (out / CHECKPOINTS).is_dir():
-        ours |= {out / name for name in (ROWS, MODULES, TENSORS)}  # lexicon.json is written last
+        ours |= {out / name for name in (ROWS, MODULES, TENSORS, TOKENIZER)}  # lexicon.json is written last
     if out.is_dir():
         remove_temporaries(out)
     if out.exists() and (not out.is_dir() or any(entry not in ours for entry in out.iterdir())):
@@ -175,7 +214,7 @@ def _print_report(report: TaskReport, settings: TaskSettings, deviation: float) 
         f"{report.new_tokens:,} new tokens ({cover.unused:,} of them in no training text), "
         f"{report.overlapping_tokens:,} shared with what was known"
     )
-    kept = f", epoch {report.epoch} kept" if report.epoch < settings.epochs else ""
+    kept = f", epoch {report.epoch} kept" if report.epoch < report.epochs else ""
     console.print(
         f"{report.steps} steps in {report.seconds:.1f} s ({report.texts / report.seconds:,.0f} texts/s, "
         f"{100 * report.padding:.1f} % padding), loss {report.loss:.3f}{kept}"
@@ -186,8 +225,10 @@ def _print_report(report: TaskReport, settings: TaskSettings, deviation: float) 
         console.print(f"note: fewer texts than a batch of {settings.batch_size} holds, so each step takes all of them")
     if report.left_out:
         console.print(f"{report.left_out} texts an epoch fell into its last, incomplete batch (others each time)")
+    for name, seconds in report.stages.items():
+        console.print(f"stage {name}: {seconds:.1f} s")
     reach = report.steps * settings.learning_rate / deviation
-    if reach < 1:
+    if reach < 1 and not report.stages:
         console.print(
             f"note: {report.steps} steps at a rate of {settings.learning_rate:g} can move a row by {reach:.2f} of the "
             f"rows' standard deviation; for so little data raise --epochs or --learning-rate"

@@ -33,6 +33,9 @@ Changes = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps; by default a GPU where there is one.")]
 Language = Annotated[str, typer.Option(help="BCP-47 tag of the language, such as sw or pt-BR.")]
+Languages = Annotated[
+    str, typer.Option("--language", help="BCP-47 tag of the language, such as sw or pt-BR; or several: de,fr,zh.")
+]
 Captions = Annotated[Path, typer.Option(help="Captions: .tsv, .csv or .jsonl (or .gz); columns image, en, LANGUAGE.")]
 Model = Annotated[str, typer.Option(help="pictoclip, a CLIPModel folder, a hub id, or a folder written by learn.")]
 Images = Annotated[Path | None, typer.Option(help="Folder that picture paths start at; else that of the captions.")]
@@ -48,6 +51,11 @@ CacheFolder = Annotated[
                  "~/.cache/babelclip; 'off' for none."),
 ]  # fmt: skip
 CacheDtype = Annotated[str, typer.Option(help="Of vectors in the cache: float32, or float16 for half the space.")]
+WordsOf = Annotated[
+    str | None,
+    typer.Option(metavar="FOLDER", help="Words of a multilingual language model, folder or hub id (docs/mla.md)."),
+]
+WordsWidth = Annotated[int | None, typer.Option(min=1, help="Random rows of this width instead of its embeddings.")]
 TextColumn = Annotated[str | None, typer.Option(help="Column with the text in LANGUAGE; else named as the tag.")]
 
 
@@ -91,10 +99,14 @@ def demo(
 
 @app.command()
 def learn(
-    language: Language,
-    data: Captions,
+    language: Languages,
+    data: Annotated[
+        Path, typer.Option(help="Captions: .tsv, .csv or .jsonl (or .gz); columns image, en, LANGUAGE; {} for the tag.")
+    ],
     out: Annotated[Path, typer.Option(help="New folder to write what was learnt to.")],
     base: Model = "pictoclip",
+    lexicon: WordsOf = None,
+    lexicon_width: WordsWidth = None,
     method: Annotated[
         str, typer.Option(help="Methods joined by '+', such as mla+teir (docs/methods.md).")
     ] = "cll+teir",
@@ -112,6 +124,7 @@ def learn(
         int | None, typer.Option(help="Tokens to ask for.  [default: 10000; pictoclip: 2000]")
     ] = None,
     seed: Annotated[int, typer.Option(help="Fixes new rows and the order of the texts.")] = 0,
+    again: Annotated[bool, typer.Option("--again", help="Go on with languages that the model has learnt.")] = False,
     changes: Changes = None,
     device: Device = None,
     cache: CacheFolder = None,
@@ -119,13 +132,14 @@ def learn(
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard curves.")] = None,
 ) -> None:
     """Teach a model one language from your own captions; interrupted, the same command goes on where it was."""
-    from babelclip.cli.learn import Columns, Runtime, run_learn
+    from babelclip.cli.learn import Columns, Runtime, Start, run_learn
     from babelclip.data import user_cache
 
     given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "vocab_size": vocab_size,
              "seed": seed}  # fmt: skip
     run_learn(
-        language, data, out, base=base, method=method, test=test, validation=validation,
+        language, out, start=Start(base, lexicon, lexicon_width, again), method=method,
+        files={"train": data, "test": test, "validation": validation},
         columns=Columns(image_column, english_column, text_column, images, image_vectors),
         runtime=Runtime(device, user_cache(cache, dtype=cache_dtype), tensorboard),
         changes=[*(f"{name}={value}" for name, value in given.items() if value is not None), *(changes or [])],
@@ -233,6 +247,8 @@ def bench_run(
         Path | None, typer.Option(help="A plan (docs/benchmark.md); options below replace parts.")
     ] = None,
     base: Annotated[str | None, typer.Option(help="Base model: pictoclip, a CLIPModel folder, or a hub id.")] = None,
+    lexicon: WordsOf = None,
+    lexicon_width: WordsWidth = None,
     train: Annotated[str | None, typer.Option(metavar="NAME[:SPLIT]", help="Data set to learn from.")] = None,
     test: Annotated[
         list[str] | None, typer.Option(metavar="NAME[:SPLIT]", help="Data set to measure on; repeatable.")
@@ -260,7 +276,8 @@ def bench_run(
 
     run_run(
         out, config,
-        Options(base, train, test, languages, orders, methods, seeds, changes or [], full_evaluation),
+        Options(base, lexicon, lexicon_width, train, test, languages, orders, methods, seeds, changes or [],
+                full_evaluation),
         data_root=data_root, folders=folder or [], images=images or [], image_vectors=image_vectors or [],
         jobs=jobs, device=device, cache=cache,
     )  # fmt: skip

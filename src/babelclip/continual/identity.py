@@ -37,7 +37,7 @@ def identify(
     student: Student, order: list[str], method: str, settings: TaskSettings, examples: Iterable[Examples]
 ) -> dict[str, Any]:
     """Return what must be the same when a stream is resumed."""
-    rows = hashlib.sha256(student.lexicon.table.numpy().tobytes())
+    rows = hashlib.sha256(student.lexicon.table.numpy().tobytes() + student.lexicon.base_tokenizer.to_str().encode())
     for name, tensor in sorted(student.learnt.acquirers.tensors().items()):
         rows.update(name.encode() + tensor.contiguous().numpy().tobytes())
     return {

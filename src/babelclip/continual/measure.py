@@ -87,14 +87,17 @@ class Evaluator:
 
     def _look(self, learnt: Learnt, gallery: Gallery) -> _Known:
         """Encode what has changed, and score again if anything has."""
-        examples, lexicon, modules = gallery.examples, learnt.lexicon, learnt.acquirers
+        examples = gallery.examples
+        lexicon, modules = learnt.route(examples.language)
         key = gallery.name, examples.language
         known = self._known.get(key) if self.incremental else None
         parts = list(_cut(lexicon.encode(examples.texts)))
         vectors = torch.empty(len(examples.texts), self.encoder.dim) if known is None else known.vectors
         changed = None
-        if known is not None and modules.same_for(examples.language, known.learnt.acquirers):
-            changed = self._rows_changed(known.learnt.lexicon.table, lexicon.table)
+        if known is not None:
+            before = known.learnt.route(examples.language)
+            if modules.same_for(examples.language, before.acquirers):
+                changed = self._rows_changed(before.lexicon.table, lexicon.table)
         stale = [
             number
             for number, part in enumerate(parts)
@@ -104,7 +107,7 @@ class Evaluator:
         for number in stale:
             start = number * PART
             vectors[start : start + len(parts[number])] = encode_tokens(
-                self.encoder, table, parts[number], modules, examples.language
+                self.encoder, table, parts[number], modules, examples.language, eos=lexicon.eos
             )
             self.encoded += len(parts[number])
         self.texts += len(examples.texts)

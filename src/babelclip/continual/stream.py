@@ -176,7 +176,7 @@ def _make_run(
         seed=settings.seed,
         order=[stage.language for stage in stages],
         gallery=name,
-        needs_language=stack.needs_language,
+        needs_language=stack.needs_language or student.learnt.needs_language,
         settings=settings.as_dict(),
         scores={metric: matrices[metric] for metric in METRICS},
         ranks={metric: matrices[metric] for metric in RANKS},

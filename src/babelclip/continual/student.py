@@ -18,10 +18,10 @@ from babelclip.encoders.base import Progress
 from babelclip.errors import ModelError, SettingError
 from babelclip.evaluation import retrieval_scores
 from babelclip.languages import normalise_tag
-from babelclip.lexicon import Lexicon
+from babelclip.lexicon import Lexicon, read_multilingual
 from babelclip.lexicon.store import LEXICON, read_lexicon_file, write_files
 from babelclip.methods import Stack, compose
-from babelclip.training import Checkpoints, OnStep, TaskReport, train_task
+from babelclip.training import Checkpoints, OnStep, TaskReport, Validation, train_task
 
 
 class Student:
@@ -36,7 +36,7 @@ class Student:
     def __init__(self, encoder: DualEncoder, learnt: Learnt | None = None, teacher: Teacher | None = None) -> None:
         """Start from a base model, or go on with what was learnt on it; ``load`` does it by name."""
         self.encoder = encoder
-        self.learnt = Learnt(base_lexicon(encoder)) if learnt is None else learnt
+        self.learnt = Learnt.start(base_lexicon(encoder), encoder) if learnt is None else learnt
         self.teacher = Teacher(encoder) if teacher is None else teacher
 
     @property
@@ -59,6 +59,7 @@ class Student:
         validation: Path | str | Corpus | Examples | Sequence[Examples] | None = None,
         on_step: OnStep | None = None,
         checkpoints: Checkpoints | Path | str | None = None,
+        again: bool = False,
     ) -> TaskReport:
         """Learn one language from captions.
 
@@ -71,6 +72,7 @@ class Student:
                 the best mean r_mean on them is kept. Without it, the last epoch.
             on_step: told about every step: a ``JsonlLog``, a ``TensorBoardLog``, or any function.
             checkpoints: a folder to save to, and to go on from if the same call was interrupted; delete it afterwards.
+            again: go on with a language that was learnt before, on other data or with another method.
 
         Raises:
             BabelclipError: the data or a setting cannot be used; the student is unchanged.
@@ -80,13 +82,19 @@ class Student:
         stack = compose(method) if isinstance(method, str) else method
         self.learnt, report = train_task(
             self.encoder, self.learnt, examples, stack, settings or recipe_for(self.encoder.name),
-            validate=(lambda draft: fmean(self.evaluate(one, learnt=draft)["r_mean"] for one in held_out))
-            if held_out else None,
+            validation=self._validation(held_out) if held_out else None,
             cache=self.teacher.cache, on_step=on_step,
-            identity={"validation data": " ".join(one.fingerprint() for one in held_out)} if held_out else {},
             checkpoints=Checkpoints(Path(checkpoints)) if isinstance(checkpoints, (str, Path)) else checkpoints,
+            again=again,
         )  # fmt: skip
         return report
+
+    def _validation(self, held_out: Sequence[Examples]) -> Validation:
+        """Choose by the mean r_mean over sets of examples."""
+        return Validation(
+            lambda draft: fmean(self.evaluate(one, learnt=draft)["r_mean"] for one in held_out),
+            " ".join(one.fingerprint() for one in held_out),
+        )
 
     def _held_out(
         self, language: str, validation: Path | str | Corpus | Examples | Sequence[Examples] | None
@@ -157,7 +165,8 @@ class Student:
 
 def load(
     model: Path | str = DEFAULT_MODEL, *, base: Path | str | None = None, plug: bool = False,
-    device: str | None = None, cache: Cache | None = None,
+    lexicon: Path | str | None = None, lexicon_width: int | None = None, device: str | None = None,
+    cache: Cache | None = None,
 ) -> Student:  # fmt: skip
     """Load a base model, or a folder of learnt languages together with its base model.
 
@@ -167,18 +176,29 @@ def load(
         plug: let ``base`` be another base model than the one it was learnt on, with the same tokenizer and the same
             shape of its text tower, such as one that ``babelclip tune`` made of it (MLA's transfer of FT-En): rows and
             modules that were learnt are put into it, all other rows are its own.
+        lexicon: begin with the words of a multilingual language model, a folder or hub id (``read_multilingual``), and
+            not with the base model's own.
+        lexicon_width: with random rows of this width instead of its word embeddings.
         device: ``cpu``, ``cuda``, ...; by default a GPU where there is one.
         cache: where vectors of pictures and English texts are kept; by default the user's cache (``user_cache``).
 
     Raises:
         ModelError: the base model cannot be loaded.
+        SettingError: a lexicon is given for a learnt folder.
         FormatError: the learnt folder, or a file of the cache, is damaged or belongs to another base model.
     """
     cache = user_cache() if cache is None else cache
     folder = Path(model)
     if not (folder / LEXICON).is_file():
         encoder = load_encoder(model, device=device)
-        return Student(encoder, teacher=Teacher(encoder, cache))
+        words = base_lexicon(encoder)
+        if lexicon is not None:
+            words = read_multilingual(lexicon, words, width=lexicon_width)
+        return Student(encoder, Learnt.start(words, encoder), Teacher(encoder, cache))
+    if lexicon is not None:
+        raise SettingError(
+            f"{str(model)!r} has words of its own, and a lexicon is given too", fix="Leave the lexicon away."
+        )
     named = read_lexicon_file(folder).base
     try:
         encoder = load_encoder(base or named, device=device)

@@ -29,7 +29,7 @@ class TextTower(Protocol):
         """Run the tower.
 
         Args:
-            rows: (N, width) one row a node; gradients flow through.
+            rows: (N, width) one row a node, of another width where an insert projects them; gradients flow through.
             layout: how the nodes make up B texts of at most ``max_length`` tokens.
             inserts: what is put into it.
 

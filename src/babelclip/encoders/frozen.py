@@ -67,6 +67,9 @@ class FrozenTextTower:
 
     def __call__(self, rows: Tensor, layout: Layout, inserts: Sequence[Insert] = ()) -> Tensor:
         """Rows of a batch's nodes (N, width) to vectors of its texts (B, dim)."""
+        for insert in inserts:
+            entering = insert.enter(rows)
+            rows = rows if entering is None else entering
         hidden = rows + self._positions[layout.positions]
         for number, layer in enumerate(self._layers[:-1]):
             hidden = self._block(number, layer, hidden, layout, inserts)

@@ -54,6 +54,9 @@ class Insert:
     ``nodes`` is None where a tensor has all N nodes of the layout, else the (M,) nodes that its rows are.
     """
 
+    def enter(self, rows: Tensor) -> Tensor | None:
+        """Return (N, width) to take the place of the token rows (N, any width), before positions are added."""
+
     def project(self, layer: int, part: Part, normed: Tensor, nodes: Tensor | None) -> Tensor | None:
         """Return (M, width) to add to the queries, keys or values that a layer makes of normed states (M, width)."""
 

@@ -80,6 +80,7 @@ def encode_tokens(
     modules: Modules | None = None,
     language: str | None = None,
     *,
+    eos: int | None = None,
     batch_size: int = 256,
 ) -> Tensor:
     """Encode token ids with a frozen tower and any table of rows.
@@ -92,6 +93,7 @@ def encode_tokens(
         sequences: ids with start and end tokens.
         modules: what may be put into the tower.
         language: the language of all texts, for modules that need it.
+        eos: id of the token that the tower pools at; by default the base model's.
         batch_size: texts at a time.
 
     Returns:
@@ -100,9 +102,10 @@ def encode_tokens(
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     vectors = torch.empty(len(sequences), encoder.dim)
     table = table.to(encoder.device)
+    eos = encoder.eos if eos is None else eos
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
-        ids = pad([sequences[i] for i in chosen], encoder.eos)
-        found, _ = encode_batch(encoder, table, ids, encoder.eos, modules, [language] * len(ids))
+        ids = pad([sequences[i] for i in chosen], eos)
+        found, _ = encode_batch(encoder, table, ids, eos, modules, [language] * len(ids))
         vectors[chosen] = found.float().cpu()
     return vectors

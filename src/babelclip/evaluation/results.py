@@ -29,10 +29,11 @@ class _Strict(BaseModel):
 
 
 class Base(_Strict):
-    """The base model."""
+    """The base model, and whose words languages are taught with: ``own``, or a multilingual lexicon's."""
 
     name: str
     fingerprint: Sha256
+    lexicon: str = "own"
 
 
 class Data(_Strict):

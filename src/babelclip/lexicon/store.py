@@ -3,6 +3,7 @@
 lexicon.json       format, base model, its tokenizer's sha256 and its tower's shape, languages with their snapshots,
                    appended tokens and merges, sha256 of the rows and of other files that belong to them
 rows.safetensors   ids (R,), rows (R, width) float32: every row that differs from the base model's; uses (V,)
+tokenizer.json     of a multilingual lexicon, whose rows all differ
 """
 
 from __future__ import annotations
@@ -10,26 +11,37 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from tokenizers import Tokenizer
 
 from babelclip.errors import FormatError
 from babelclip.files import sha256, write_whole
 from babelclip.lexicon.bpe import Vocabulary
 from babelclip.lexicon.lexicon import Lexicon, Snapshot
+from babelclip.lexicon.multilingual import MultilingualLexicon
 
 FORMAT = 1
-LEXICON, ROWS = "lexicon.json", "rows.safetensors"
+LEXICON, ROWS, TOKENIZER = "lexicon.json", "rows.safetensors", "tokenizer.json"
 
 
 class _Languages(BaseModel):
     model_config = ConfigDict(extra="forbid")
     num_tokens: int
     num_merges: int
+
+
+class _Multilingual(BaseModel):
+    """Ids of the tokens that start and end a text; the tokenizer lies in ``tokenizer.json``."""
+
+    model_config = ConfigDict(extra="forbid")
+    bos: int
+    eos: int
 
 
 class LexiconFile(BaseModel):
@@ -47,6 +59,7 @@ class LexiconFile(BaseModel):
     merges: list[tuple[str, str]]
     rows_sha256: str
     beside: dict[str, str] = {}
+    multilingual: _Multilingual | None = None
 
 
 def pack_lexicon(
@@ -66,9 +79,12 @@ def pack_lexicon(
         shape: of the base model's text tower; without it the files cannot be plugged into another base model.
         beside: other files that belong to the lexicon, by name.
     """
-    beside = dict(beside or {})
+    beside, own = dict(beside or {}), not isinstance(lexicon, MultilingualLexicon)
     changed = torch.ones(len(lexicon.table), dtype=torch.bool)
-    changed[: len(base.table)] = (lexicon.table[: len(base.table)] != base.table).any(dim=1)
+    if own:
+        changed[: len(base.table)] = (lexicon.table[: len(base.table)] != base.table).any(dim=1)
+    else:
+        beside[TOKENIZER] = lexicon.base_tokenizer.to_str().encode()
     ids = changed.nonzero().squeeze(1)
     rows = save({"ids": ids, "rows": lexicon.table[ids].contiguous(), "uses": lexicon.uses})
     content = LexiconFile(
@@ -81,10 +97,11 @@ def pack_lexicon(
             tag: _Languages(num_tokens=size.num_tokens, num_merges=size.num_merges)
             for tag, size in lexicon.snapshots.items()
         },
-        tokens=list(lexicon.vocabulary.tokens[len(base.vocabulary.tokens) :]),
-        merges=list(lexicon.vocabulary.merges[len(base.vocabulary.merges) :]),
+        tokens=list(lexicon.vocabulary.tokens[len(base.vocabulary.tokens) :]) if own else [],
+        merges=list(lexicon.vocabulary.merges[len(base.vocabulary.merges) :]) if own else [],
         rows_sha256=hashlib.sha256(rows).hexdigest(),
         beside={name: hashlib.sha256(one).hexdigest() for name, one in beside.items()},
+        multilingual=None if own else _Multilingual(bos=lexicon.bos, eos=lexicon.eos),
     )
     listed = json.dumps(content.model_dump(), ensure_ascii=False, indent=0) + "\n"
     return {**beside, ROWS: rows, LEXICON: listed.encode()}
@@ -189,12 +206,15 @@ def load_lexicon(
         tensors = load_file(rows)
     except (OSError, SafetensorError) as error:
         raise FormatError(f"cannot be read ({error})", file=rows, fix="Learn the languages again.") from error
+    snapshots = {tag: Snapshot(size.num_tokens, size.num_merges) for tag, size in content.languages.items()}
+    if content.multilingual is not None:
+        tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        bos, eos = content.multilingual.bos, content.multilingual.eos
+        ready = MultilingualLexicon.from_tokenizer(tokenizer, tensors["rows"], bos=bos, eos=eos, native=base)
+        return replace(ready, uses=tensors["uses"], snapshots=snapshots)
     table = torch.cat([base.table, torch.zeros(len(content.tokens), base.table.shape[1])])
     table[tensors["ids"]] = tensors["rows"]
-    lexicon = base.copy()
-    lexicon.vocabulary = Vocabulary(
+    vocabulary = Vocabulary(
         base.vocabulary.tokens + tuple(content.tokens), base.vocabulary.merges + tuple(content.merges)
     )
-    lexicon.table, lexicon.uses = table, tensors["uses"]
-    lexicon.snapshots = {tag: Snapshot(size.num_tokens, size.num_merges) for tag, size in content.languages.items()}
-    return lexicon
+    return replace(base, vocabulary=vocabulary, table=table, uses=tensors["uses"], snapshots=snapshots)

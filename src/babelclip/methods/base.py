@@ -204,6 +204,9 @@ class Method:
         """Return settings of a task that belong to the idea, such as ``initialiser``."""
         return {}
 
+    def stage(self) -> dict[str, object] | None:
+        """Return the settings of a stage that the task has because of this method, or None for no stage."""
+
     def acquirer(self, shape: TowerShape) -> Acquirer | None:
         """Return the kind of modules that it puts into the tower, or None."""
 

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+from babelclip.config import read_value
 from babelclip.errors import SettingError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def make_method(kind: type[Method], options: dict[str, str]) -> Method:
         if name not in known:
             raise UnknownNameError(f"option of {kind.name}", name, known)
         try:
-            made[name] = known[name](text)
+            made[name] = read_value(known[name], text)
         except ValueError as error:
             raise SettingError(
                 f"{kind.name}({name}={text})", fix=f"{name} must be of type {known[name].__name__}."

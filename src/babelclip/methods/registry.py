@@ -16,6 +16,7 @@ from babelclip.methods.joint import Joint
 from babelclip.methods.lora import LoRA
 from babelclip.methods.lwf import LwF
 from babelclip.methods.mla import MLA
+from babelclip.methods.mla_stages import LE, NLT
 from babelclip.methods.names import make_method, read_name, split_names
 from babelclip.methods.objectives import CrossLingual, CrossModal
 from babelclip.methods.oewc import OEWC
@@ -27,7 +28,7 @@ from babelclip.methods.teir import TEIR
 from babelclip.registry import Registry
 
 _ALL = (
-    CLL, Joint, Oracle, CrossLingual, CrossModal, Full, MLA, LoRA, PTuning, DualPrompt, Coda,
+    CLL, Joint, Oracle, CrossLingual, CrossModal, Full, MLA, NLT, LE, LoRA, PTuning, DualPrompt, Coda,
     ER, DER, AGEM, OEWC, SI, LwF, GPM, CoMA, TEIR,
 )  # fmt: skip
 METHODS: Registry[type[Method]] = Registry("method", {method.name: method for method in _ALL})

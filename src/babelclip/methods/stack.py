@@ -31,7 +31,6 @@ class Stack:
         self.methods = list(methods)
         self.name = "+".join(write_name(method) for method in self.methods)
         self.needs_language = any(method.needs_language for method in self.methods)
-
         self.joint = any(method.joint for method in self.methods)
 
     def settle(self, settings: TaskSettings) -> TaskSettings:
@@ -53,6 +52,35 @@ class Stack:
         if settings.initialiser is not None:
             changes.pop("initialiser", None)
         return replace(settings, **changes)  # type: ignore[arg-type]
+
+    def stages(self, settings: TaskSettings) -> dict[str, TaskSettings]:
+        """Return the stages of a task, one after the other; one without a name where no method asks for any.
+
+        Raises:
+            SettingError: two methods want different things.
+        """
+        settled = self.settle(settings)
+        found = {method.name: method.stage() for method in self.methods}
+        stages = {
+            name: replace(settled, **changes)  # type: ignore[arg-type]
+            for name, changes in found.items()
+            if changes is not None
+        }
+        return stages or {"": settled}
+
+    def refuse(self, changes: Iterable[str]) -> None:
+        """Refuse changes of settings that a stage sets itself.
+
+        Raises:
+            SettingError: naming the setting and the method.
+        """
+        for method in self.methods:
+            for name in changes:
+                if name in (method.stage() or {}):
+                    raise SettingError(
+                        f"the setting {name!r} has no effect: each stage has its own",
+                        fix=f"Use the options of {method.name!r}, such as {method.name}(epochs=3) (docs/methods.md).",
+                    )
 
     def acquirers(self, shape: TowerShape) -> dict[str, Acquirer]:
         """Return the kinds of modules that the methods put into the tower, by name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
@@ -11,6 +11,46 @@ import torch
 from torch import Tensor
 
 Made = TypeVar("Made")
+
+
+class Order:
+    """Which texts share a batch, epoch by epoch, from one generator.
+
+    Attributes:
+        per_epoch: batches in an epoch.
+        left_out: texts that an epoch leaves out, because they do not fill a batch.
+    """
+
+    def __init__(self, lengths: Tensor, sizes: Sequence[int], batch_size: int, bucket: int) -> None:
+        """Plan batches of neighbouring groups of texts; no batch mixes groups.
+
+        An epoch has as many batches as all groups fill. Each is of a group drawn uniformly, which gives its next one
+        and starts again, shuffled, when it has none left (papers 1.5). With one group this is plain shuffling.
+
+        Args:
+            lengths: (M,) tokens of each text.
+            sizes: texts of each group; they add up to M. A group smaller than a batch is one smaller batch.
+            batch_size: texts in a batch.
+            bucket: batches in a window that is sorted by length.
+        """
+        self._lengths, self._bucket = list(lengths.split(list(sizes))), bucket
+        self._starts = [sum(sizes[:number]) for number in range(len(sizes))]
+        self._sizes = [min(batch_size, size) for size in sizes]
+        self.per_epoch = sum(size // own for size, own in zip(sizes, self._sizes, strict=True))
+        self.left_out = sum(size % own for size, own in zip(sizes, self._sizes, strict=True))
+        self._waiting: list[list[Tensor]] = [[] for _ in sizes]
+
+    def epoch(self, generator: torch.Generator) -> list[Tensor]:
+        """Return the texts of each batch of the next epoch, by their places."""
+        if len(self._sizes) == 1:
+            return plan_epoch(self._lengths[0], self._sizes[0], self._bucket, generator)
+        drawn = torch.randint(len(self._sizes), (self.per_epoch,), generator=generator)
+        return [self._next(group, generator) for group in drawn.tolist()]
+
+    def _next(self, group: int, generator: torch.Generator) -> Tensor:
+        if not self._waiting[group]:
+            self._waiting[group] = plan_epoch(self._lengths[group], self._sizes[group], self._bucket, generator)
+        return self._waiting[group].pop(0) + self._starts[group]
 
 
 def plan_epoch(lengths: Tensor, batch_size: int, bucket: int, generator: torch.Generator) -> list[Tensor]:

@@ -19,9 +19,10 @@ class StepReport:
     Attributes:
         language: tag of the task.
         task: number of the task, from 0.
-        epoch: from 1.
-        step: from 1, through all epochs of the task.
+        epoch: from 1, of the stage.
+        step: from 1, through all epochs and stages of the task.
         steps: how many the task has.
+        stage: name of the stage; empty where the task has only one.
         terms: the weighted terms of the loss; their sum is the loss.
         gradient_norm: before clipping.
         learning_rate: of this step.
@@ -45,6 +46,7 @@ class StepReport:
     tokens: int
     places: int
     seconds: float
+    stage: str = ""
 
 
 OnStep = Callable[[StepReport], None]

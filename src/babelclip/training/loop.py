@@ -1,4 +1,4 @@
-"""The epochs of one task: order, steps, validation, checkpoints, and where to go on after an interruption."""
+"""The epochs of one stage of a task: order, steps, validation, checkpoints, where to go on after an interruption."""
 
 from __future__ import annotations
 
@@ -17,10 +17,38 @@ from babelclip.config import derive_seed
 from babelclip.data import Batch, Examples
 from babelclip.encoders.tower import first_ends
 from babelclip.lexicon import Tokens
-from babelclip.training.batches import plan_epoch, prepare_ahead
+from babelclip.training.batches import Order, prepare_ahead
 from babelclip.training.checkpoint import Checkpoints
 from babelclip.training.log import OnStep, StepReport
 from babelclip.training.trainer import TaskTrainer
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What chooses the best epoch.
+
+    Attributes:
+        score: of what is learnt, higher is better.
+        data: identifies the validation data; a run that is resumed must have the same.
+    """
+
+    score: Callable[[Learnt], float]
+    data: str = ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where a loop stands in its task.
+
+    Attributes:
+        stage: name of the stage; empty where the task has only one.
+        before: steps of earlier stages.
+        steps: of the whole task.
+    """
+
+    stage: str
+    before: int
+    steps: int
 
 
 @dataclass
@@ -28,6 +56,7 @@ class Course:
     """What the loop knows besides the trainer; goes into checkpoints."""
 
     seconds: float = 0.0
+    texts: int = 0
     tokens: int = 0
     places: int = 0
     losses: list[float] = field(default_factory=list)
@@ -40,7 +69,7 @@ class Course:
 
 
 class Loop:
-    """The epochs of one task, from where the newest checkpoint stands.
+    """The epochs of one stage, from where the newest checkpoint stands.
 
     Attributes:
         course: losses, counts and the best epoch.
@@ -48,14 +77,13 @@ class Loop:
     """
 
     def __init__(
-        self, trainer: TaskTrainer, examples: Examples, tokens: Tokens, batch_size: int,
-        validate: Callable[[Learnt], float] | None, on_step: OnStep | None, checkpoints: Checkpoints | None,
-        identity: Mapping[str, str],
+        self, trainer: TaskTrainer, examples: Examples, tokens: Tokens, order: Order, part: Part,
+        validation: Validation | None, on_step: OnStep | None, checkpoints: Checkpoints | None,
     ) -> None:  # fmt: skip
         """Prepare; see ``train_task`` for the arguments."""
-        self.trainer, self.examples, self.tokens, self.batch_size = trainer, examples, tokens, batch_size
-        self.validate, self.on_step, self.checkpoints = validate, on_step, checkpoints
-        self.more = dict(identity)
+        self.trainer, self.examples, self.tokens, self.order, self.part = trainer, examples, tokens, order, part
+        self.batch_size = min(trainer.settings.batch_size, len(tokens))
+        self.validation, self.on_step, self.checkpoints = validation, on_step, checkpoints
         self._tags = examples.tags() if examples.parts else None
         self.course = Course()
         self.best: dict[str, Tensor] = {}
@@ -65,25 +93,24 @@ class Loop:
         """Train what is left, and save as often as asked; the last step is always saved."""
         trainer, settings = self.trainer, self.trainer.settings
         self._restore()
-        lexicon = trainer.task.lexicon
-        lengths = self.tokens.lengths.clamp(max=lexicon.max_length - 2)
-        generator = torch.Generator().manual_seed(derive_seed(settings.seed, "order", self.examples.language))
-        per_epoch = len(self.tokens) // self.batch_size
+        names = (self.examples.language, *([self.part.stage] if self.part.stage else []))
+        generator = torch.Generator().manual_seed(derive_seed(settings.seed, "order", *names))
+        per_epoch = self.order.per_epoch
         for epoch in range(settings.epochs):
-            plan = plan_epoch(lengths, self.batch_size, settings.bucket, generator)
+            plan = self.order.epoch(generator)
             done = len(trainer.rates) - per_epoch * epoch  # after a restart; the plans of past epochs are only drawn
             if done == 0:
                 self.course.losses = []
             ended = time.perf_counter()
             for batch in prepare_ahead(plan[done:], self.make):
-                self._step(batch, epoch, per_epoch * settings.epochs, ended)
+                self._step(batch, epoch, ended)
                 ended = time.perf_counter()
                 if self.checkpoints is not None and (
                     self.checkpoints.due or len(trainer.rates) == per_epoch * settings.epochs
                 ):
                     self._save()
-            if self.validate is not None and self.course.validated == epoch:
-                self._score(self.validate)
+            if self.validation is not None and self.course.validated == epoch:
+                self._score(self.validation)
                 self._save()
 
     def make(self, texts: Tensor) -> Batch:
@@ -93,7 +120,7 @@ class Loop:
         tags = None if self._tags is None else [self._tags[place] for place in texts.tolist()]
         return Batch(ids, owner, self.examples.teachers[texts], self.examples.images[owner], texts, tags)
 
-    def _step(self, batch: Batch, epoch: int, steps: int, ended: float) -> None:
+    def _step(self, batch: Batch, epoch: int, ended: float) -> None:
         """Train on a batch, check the loss, count, and tell."""
         trainer, course = self.trainer, self.course
         terms = trainer.step(batch)
@@ -103,22 +130,24 @@ class Loop:
         tokens = int((first_ends(batch.ids, trainer.task.lexicon.eos) + 1).sum())
         course.losses.append(loss)
         course.seconds += seconds
+        course.texts += len(batch.ids)
         course.tokens += tokens
         course.places += batch.ids.numel()
         if self.on_step is not None and trainer.workers.rank == 0:
             report = StepReport(
                 language=self.examples.language, task=trainer.task.number, epoch=epoch + 1,
-                step=len(trainer.rates), steps=steps, terms=terms, gradient_norm=norm,
+                step=self.part.before + len(trainer.rates), steps=self.part.steps, terms=terms, gradient_norm=norm,
                 learning_rate=trainer.rates[-1], temperature=float(trainer.temperature.detach()),
                 texts=len(batch.ids), tokens=tokens, places=batch.ids.numel(), seconds=seconds,
+                stage=self.part.stage,
             )  # fmt: skip
             self.on_step(report)
 
-    def _score(self, validate: Callable[[Learnt], float]) -> None:
+    def _score(self, validation: Validation) -> None:
         """Validate what is learnt as it stands, idle rows decayed, and remember the parameters of the best epoch."""
         trainer, course = self.trainer, self.course
         draft = Learnt(replace(trainer.task.lexicon, table=trainer.full_table()), trainer.modules)
-        score = float(trainer.workers.mean(torch.tensor(validate(draft), dtype=torch.float64)))
+        score = float(trainer.workers.mean(torch.tensor(validation.score(draft), dtype=torch.float64)))
         course.validated += 1
         if course.best_score is None or score > course.best_score:
             course.best_score, course.best_epoch, course.best_steps = score, course.validated, len(trainer.rates)
@@ -132,8 +161,9 @@ class Loop:
             start.update(parameter.detach().cpu().numpy().tobytes())
         return {
             "babelclip": __version__, "base model": trainer.encoder.fingerprint[:12], "language": examples.language,
-            "method": trainer.method.name, "data": examples.fingerprint(), "rows": start.hexdigest()[:12],
-            "validated": self.validate is not None, **self.more, **trainer.settings.as_dict(),
+            "method": trainer.method.name, "stage": self.part.stage, "data": examples.fingerprint(),
+            "validation data": None if self.validation is None else self.validation.data,
+            "rows": start.hexdigest()[:12], **trainer.settings.as_dict(),
         }  # fmt: skip
 
     def _save(self) -> None:

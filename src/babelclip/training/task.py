@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import torch
 
@@ -13,12 +12,14 @@ from babelclip.config import TaskSettings, derive_seed
 from babelclip.data import Cache, Examples
 from babelclip.encoders import DualEncoder
 from babelclip.errors import DataError, SettingError
-from babelclip.lexicon import Coverage, measure_coverage
+from babelclip.languages import NATIVE, language_part
+from babelclip.lexicon import Coverage, Lexicon, MultilingualLexicon, Tokens, measure_coverage
 from babelclip.methods import Stack, Task
+from babelclip.training.batches import Order
 from babelclip.training.checkpoint import Checkpoints
 from babelclip.training.finished import Finished
 from babelclip.training.log import OnStep
-from babelclip.training.loop import Loop
+from babelclip.training.loop import Loop, Part, Validation
 from babelclip.training.trainer import TaskTrainer
 
 
@@ -33,8 +34,10 @@ class TaskReport:
         steps: optimiser steps.
         left_out: texts of an epoch that fell into its last, incomplete batch.
         loss: mean of the total loss over the last epoch.
-        epoch: the epoch whose rows were kept, counted from 1.
+        epoch: the epoch of the last stage whose rows were kept, counted from 1.
+        epochs: how many that stage had.
         seconds: time of the training loop, of all its runs where it was interrupted.
+        stages: the same of each stage, where the task has several.
         texts: texts trained on, epochs included.
         padding: share of the batches' places, 0 to 1, that were padding.
         precision: what the tower ran in; differs from the setting where the device lacks it.
@@ -47,7 +50,9 @@ class TaskReport:
     left_out: int
     loss: float
     epoch: int
+    epochs: int
     seconds: float
+    stages: dict[str, float]
     texts: int
     padding: float
     precision: str
@@ -61,10 +66,10 @@ def train_task(
     settings: TaskSettings,
     *,
     cache: Cache | None = None,
-    validate: Callable[[Learnt], float] | None = None,
+    validation: Validation | None = None,
     on_step: OnStep | None = None,
     checkpoints: Checkpoints | None = None,
-    identity: Mapping[str, str] = MappingProxyType({}),
+    again: bool = False,
 ) -> tuple[Learnt, TaskReport]:
     """Teach ``examples.language``: grow a copy of the lexicon, train rows and modules, count the tokens' use.
 
@@ -75,12 +80,12 @@ def train_task(
         method: what is added against forgetting.
         settings: the papers' recipe by default.
         cache: keeps the tokens of the texts.
-        validate: scores what is learnt after each epoch, higher is better; the best epoch is kept (the papers' rule).
+        validation: scores what is learnt after each epoch; the best epoch is kept (the papers' rule).
             Without it the last epoch is kept.
         on_step: told about every step.
         checkpoints: the task goes on from the newest, and writes new ones; it ends with the same rows bit for bit as if
             it had never been interrupted (float32 on a CPU).
-        identity: what else must be the same when the task goes on from a checkpoint, such as the validation data.
+        again: go on with languages that were learnt before, with their words and modules as they are.
 
     Returns:
         What is known afterwards, and what happened.
@@ -91,46 +96,75 @@ def train_task(
         SettingError: the language was learnt before, or the checkpoints are of another run.
         FormatError: all checkpoints are damaged.
     """
-    batch_size = min(settings.batch_size, len(examples.texts))
-    if batch_size < 2:
-        raise DataError(f"{batch_size} training texts in {examples.language!r}", fix="Give at least 2, better 1,000.")
-    settings = method.settle(settings)
+    for language in examples.languages:
+        if isinstance(learnt.lexicon, MultilingualLexicon) and language_part(language) == NATIVE:
+            raise SettingError(
+                f"{language!r} is the base model's own beside a multilingual lexicon: there is nothing to learn",
+                fix="Leave it out, or learn without the multilingual lexicon.",
+            )
+    if len(examples.texts) < 2:
+        raise DataError(
+            f"{len(examples.texts)} training texts in {examples.language!r}", fix="Give at least 2, better 1,000."
+        )
+    stages = method.stages(settings)
+    settings = next(iter(stages.values()))
     lexicon = learnt.lexicon.copy()
-    known = len(lexicon.table)
+    known, before = len(lexicon.table), set(lexicon.snapshots)
     chance = _chance(settings, "rows", examples.language)
     growths = [
         lexicon.grow(language, examples.texts[part], vocab_size=settings.vocab_size,
                      initialiser=settings.initialiser or "normal", generator=chance)
-        for language, part in _by_language(examples)
+        for language, part in _by_language(examples) if not (again and language in before)
     ]  # fmt: skip
     tokens = (cache or Cache(None)).tokens(lexicon.tokenizer(), examples.texts)
     task = Task(
         examples.language, len(lexicon.snapshots) - 1, lexicon, tokens.used(), known=known, seed=settings.seed,
-        examples=examples, tokens=tokens, vectors_before=lambda: learnt.encode(encoder, examples.texts),
+        examples=examples, tokens=tokens,
+        vectors_before=lambda: learnt.encode(encoder, examples.texts, examples.language),
     )  # fmt: skip
     new_ids = range(known, len(lexicon.table))
     coverage = measure_coverage(examples.texts, tokens, max_length=lexicon.max_length, new_ids=new_ids)
     method.before_task(task)
     task = replace(task, replayed=method.extra_rows(task, replayed=True))
-    per_epoch = len(tokens) // batch_size
-    modules = _begin_modules(encoder, learnt, method, settings, examples.languages)
-    trainer = TaskTrainer(encoder, task, method, settings, total_steps=per_epoch * settings.epochs, modules=modules)
-    loop = Loop(trainer, examples, tokens, batch_size, validate, on_step, checkpoints, identity)
-    loop.run()
+    modules = _begin_modules(encoder, learnt, method, settings, examples.languages, again=again)
+    orders = {name: _order(stage, examples, tokens, lexicon) for name, stage in stages.items()}
+    counts = {name: orders[name].per_epoch * stage.epochs for name, stage in stages.items()}
+    loops: dict[str, Loop] = {}
+    for name, stage in stages.items():
+        trainer = TaskTrainer(encoder, task, method, stage, total_steps=counts[name], modules=modules)
+        part = Part(name, sum(counts[one] for one in loops), sum(counts.values()))
+        inside = checkpoints if checkpoints is None or not name else checkpoints.inside(name)
+        loops[name] = loop = Loop(trainer, examples, tokens, orders[name], part, validation, on_step, inside)
+        loop.run()
+        finished = Finished(loop)
+        if len(loops) == len(stages):
+            finished.add(method.after_task(task, finished))
+        lexicon.table = trainer.full_table(steps=loop.course.best_steps if loop.course.best_epoch else None)
+    for language, texts in _by_language(examples):
+        if language not in before:
+            lexicon.count_use(tokens.part(texts).used())
 
-    course, finished = loop.course, Finished(loop)
-    finished.add(method.after_task(task, finished))
-    lexicon.table = trainer.full_table(steps=course.best_steps if course.best_epoch else None)
-    for _, part in _by_language(examples):
-        lexicon.count_use(tokens.part(part).used())
+    course, courses = loop.course, {name: one.course for name, one in loops.items()}
     return Learnt(lexicon, modules.copy()), TaskReport(
         coverage=coverage, new_tokens=len(new_ids),
         overlapping_tokens=sum(growth.overlapping_tokens for growth in growths),
-        steps=len(trainer.rates), left_out=len(tokens) - per_epoch * batch_size,
-        loss=sum(course.losses) / len(course.losses), epoch=course.best_epoch or settings.epochs,
-        seconds=course.seconds, texts=len(trainer.rates) * batch_size, padding=1 - course.tokens / course.places,
+        steps=sum(counts.values()), left_out=loop.order.left_out, loss=sum(course.losses) / len(course.losses),
+        epoch=course.best_epoch or trainer.settings.epochs, epochs=trainer.settings.epochs,
+        seconds=sum(one.seconds for one in courses.values()),
+        stages={name: one.seconds for name, one in courses.items() if name},
+        texts=sum(one.texts for one in courses.values()),
+        padding=1 - sum(one.tokens for one in courses.values()) / sum(one.places for one in courses.values()),
         precision=trainer.workers.precision,
     )  # fmt: skip
+
+
+def _order(settings: TaskSettings, examples: Examples, tokens: Tokens, lexicon: Lexicon) -> Order:
+    """The batches of a stage."""
+    sizes = [len(tokens)]
+    if settings.batches == "language":
+        sizes = [part.stop - part.start for _, part in _by_language(examples)]
+    lengths = tokens.lengths.clamp(max=lexicon.max_length - 2)
+    return Order(lengths, sizes, settings.batch_size, settings.bucket)
 
 
 def _by_language(examples: Examples) -> Iterator[tuple[str, slice]]:
@@ -147,8 +181,9 @@ def _chance(settings: TaskSettings, *names: str) -> torch.Generator:
 
 
 def _begin_modules(
-    encoder: DualEncoder, learnt: Learnt, method: Stack, settings: TaskSettings, languages: Sequence[str]
-) -> Acquirers:
+    encoder: DualEncoder, learnt: Learnt, method: Stack, settings: TaskSettings, languages: Sequence[str], *,
+    again: bool,
+) -> Acquirers:  # fmt: skip
     """Copy the modules known so far, and make those of new languages."""
     modules, shape = learnt.acquirers.copy(), encoder.text_tower.shape
     wanted = method.acquirers(shape)
@@ -160,5 +195,6 @@ def _begin_modules(
                 fix="Go on with the same options, or start from the base model.",
             )
         for language in languages:
-            known.begin(language, encoder, _chance(settings, name, language))
+            if not (again and known.active(language)):
+                known.begin(language, encoder, _chance(settings, name, language))
     return modules

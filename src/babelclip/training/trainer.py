@@ -1,4 +1,4 @@
-"""One optimiser step, in the papers' order (2.6): clip, decay, scale, moments, update."""
+"""One optimiser step, in the papers' order (1.5, 2.6): clip, decay, scale, moments, update."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from babelclip.encoders.tower import encode_batch, pad
 from babelclip.errors import ModelError
 from babelclip.methods import Stack, Step, Task
 from babelclip.objectives import contrastive, distillation
+from babelclip.training.optimiser import choose_parameters, keep_idle, make_optimiser
 from babelclip.training.table import CompactTable
 from babelclip.training.workers import Workers
 
@@ -56,24 +57,24 @@ class TaskTrainer:
         self.encoder, self.task, self.method, self.settings = encoder, task, method, settings
         self.workers = Workers(encoder.device, settings.precision)
         self.table = CompactTable(lexicon.table, row_ids, encoder.device)
-        self.scale = method.row_scale(task)
+        self.scale = keep_idle(method.row_scale(task), row_ids, settings)
         rows = self.table.rows
         self._gradient_scale = self.scale.gradient[row_ids, None].to(rows)
         self._decay_scale = self.scale.decay[row_ids, None].to(rows)
         self.modules = modules or Acquirers()
-        self.parameters: dict[str, Tensor] = {"rows": rows}
+        offered: dict[str, Tensor] = {"rows": rows}
         for language in task.languages:
-            self.parameters |= {name: one.requires_grad_() for name, one in self.modules.trained(language).items()}
+            offered |= self.modules.trained(language)
+        self.parameters = choose_parameters(offered, settings)
         self.start = {name: one.detach().clone() for name, one in self.parameters.items()}
         self.temperature = nn.Parameter(torch.tensor(settings.temperature, device=encoder.device, dtype=rows.dtype))
         self.rates: list[float] = []
+        self._own_steps: dict[str, int] = {}
         self._warm_up = int(settings.warm_up * total_steps)
         self._eos = int(self.table.localise(torch.tensor(lexicon.eos)))
-        # The decay is ours, because that of the rows is scaled by row; vectors and scalars are not decayed.
-        self._optimiser = torch.optim.AdamW(
-            [*self.parameters.values(), self.temperature], lr=settings.learning_rate, weight_decay=0.0,
-            betas=(settings.beta1, settings.beta2), eps=settings.epsilon, fused=True,
-        )  # fmt: skip
+        self.temperature.requires_grad_(settings.learn_temperature)
+        self._total_steps = total_steps
+        self._optimiser = make_optimiser([*self.parameters.values(), self.temperature], settings)
         self._scaler = self.workers.scaler()
 
     def encode(self, ids: Tensor, languages: Sequence[str] | None = None) -> tuple[Tensor, list[Insert]]:
@@ -111,17 +112,26 @@ class TaskTrainer:
         own, inserts = self.encode(batch.ids[part], None if batch.languages is None else batch.languages[part])
         texts = self.workers.gather(own, size)
         terms = {}
-        if self.settings.cross_lingual:
-            terms["cross_lingual"] = self.settings.cross_lingual * distillation(texts, teachers)
-        if self.settings.cross_modal:
-            loss = contrastive(texts, images, image_ids, self.temperature)
-            terms["cross_modal"] = self.settings.cross_modal * loss
+        settings = self.settings
+        if settings.cross_lingual:
+            loss = self._compare(settings.cross_lingual_loss, texts, teachers, image_ids)
+            terms["cross_lingual"] = settings.cross_lingual * loss
+        if settings.cross_modal:
+            loss = self._compare(settings.cross_modal_loss, texts, images, image_ids)
+            terms["cross_modal"] = settings.cross_modal * loss
         return terms, Step(
             row_ids=self.table.row_ids, parameters=self.parameters, start=self.start, texts=texts,
             teachers=teachers, images=images, image_ids=image_ids, temperature=self.temperature,
             cross_modal=self.settings.cross_modal, places=batch.places, inserts=inserts,
             encode=self._encode_more, gradient=self.gradient, gather=lambda one: self.workers.gather(one, size),
         )  # fmt: skip
+
+    def _compare(self, kind: str, texts: Tensor, targets: Tensor, image_ids: Tensor) -> Tensor:
+        """The loss of a term: ``mse`` or ``nce``."""
+        if kind == "mse":
+            return distillation(texts, targets)
+        own = image_ids if self.settings.positives == "image" else torch.arange(len(texts), device=texts.device)
+        return contrastive(texts, targets, own, self.temperature)
 
     def gradient(self, loss: Tensor) -> dict[str, Tensor]:
         """Return the gradient of a scalar by parameter, zeros where it does not depend on one; nothing is stored.
@@ -142,29 +152,46 @@ class TaskTrainer:
         return self.workers.gather(own, len(sequences))
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step, counted from 0: linear warm-up from 0, then constant."""
+        """Learning rate of a step, counted from 0: linear warm-up from 0, then constant or a cosine to 0.
+
+        The cosine goes by the share x of all steps, warm-up included, so that it begins below 1 (papers 1.5):
+        (1 + cos(pi x)) / 2 is 0.976 at x = 0.1.
+        """
         if step < self._warm_up:
             return self.settings.learning_rate * step / self._warm_up
+        if self.settings.schedule == "cosine":
+            return self.settings.learning_rate * (1 + math.cos(math.pi * step / self._total_steps)) / 2
         return self.settings.learning_rate
 
     def backward(self, losses: dict[str, Tensor]) -> float:
-        """Form the gradient of the summed loss and clip its global norm, special tokens included.
+        """Form the gradient of the summed loss and clip its norm, special tokens included.
 
         Returns:
-            The norm before clipping.
+            The global norm before clipping.
         """
         parameters = [*self.parameters.values(), self.temperature]
         self._optimiser.zero_grad(set_to_none=True)
         self._scaler.scale(torch.stack(list(losses.values())).sum()).backward()
-        for parameter in parameters:
-            if parameter.grad is not None:
-                parameter.grad.copy_(self.workers.mean(parameter.grad))
+        self._average(parameters)
         if self._scaler.is_enabled():
             self._scaler.unscale_(self._optimiser)
         for name, term in self.method.gradient_terms(self.task, self._step).items():
             gradient = self.parameters[name].grad
             self.parameters[name].grad = term if gradient is None else gradient + term
-        return float(nn.utils.clip_grad_norm_(parameters, self.settings.clip_norm))
+        if self.settings.clip == "global":
+            return float(nn.utils.clip_grad_norm_(parameters, self.settings.clip_norm))
+        norms = [nn.utils.clip_grad_norm_(one, self.settings.clip_norm) for one in parameters if one.grad is not None]
+        return float(torch.stack(norms).square().sum().sqrt())
+
+    def _average(self, parameters: Sequence[Tensor]) -> None:
+        """Average the gradients over the processes; a parameter has one in all of them, or in none."""
+        if self.workers.count == 1:
+            return
+        found = torch.tensor([float(one.grad is not None) for one in parameters], device=self.encoder.device)
+        for parameter, share in zip(parameters, self.workers.mean(found).tolist(), strict=True):
+            if share:
+                gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                parameter.grad = self.workers.mean(gradient)
 
     @torch.no_grad()
     def update(self) -> None:
@@ -173,15 +200,15 @@ class TaskTrainer:
         row <- row (1 - rate decay s); g <- s g; Adam's moments from the scaled g; update with bias correction. With
         ``scale_at="update"`` the gradient is not scaled and the change that Adam makes to a row is multiplied by s.
         """
-        rate = self.rate(len(self.rates))
-        for group in self._optimiser.param_groups:
-            group["lr"] = rate
-        rows = self.table.rows
-        rows.mul_(1 - rate * self.settings.weight_decay * self._decay_scale)
+        rows, rates = self.table.rows, self._set_rates()
         for name, parameter in self.parameters.items():
-            if name != "rows" and parameter.dim() > 1:
-                parameter.mul_(1 - rate * self.settings.weight_decay)
-        if self.settings.scale_at == "gradient":
+            if name == "rows":
+                rows.mul_(1 - rates[name] * self.settings.weight_decay * self._decay_scale)
+            elif parameter.dim() > 1 and parameter.grad is not None:  # of languages in the batch, and shared ones
+                parameter.mul_(1 - rates[name] * self.settings.weight_decay)
+        if "rows" not in self.parameters:
+            self._optimiser.step()
+        elif self.settings.scale_at == "gradient":
             if rows.grad is not None:
                 rows.grad.mul_(self._gradient_scale)
             self._optimiser.step()
@@ -189,7 +216,19 @@ class TaskTrainer:
             before = rows.clone()
             self._optimiser.step()
             rows.copy_(before + self._gradient_scale * (rows - before))
-        self.rates.append(rate)
+        self.rates.append(self.rate(len(self.rates)))
+
+    def _set_rates(self) -> dict[str, float]:
+        """Give the optimiser the rates of this step; return them by parameter."""
+        rates = dict.fromkeys((name for name, _ in self._named()), self.rate(len(self.rates)))
+        if self.settings.clock == "parameter":
+            for name, parameter in self._named():
+                done = self._own_steps.get(name, 0)
+                rates[name] = self.rate(done)
+                self._own_steps[name] = done + (parameter.grad is not None)
+        for name, group in zip(rates, self._optimiser.param_groups, strict=False):  # one group, or one a parameter
+            group["lr"] = rates[name]
+        return rates
 
     def step(self, batch: Batch) -> dict[str, float]:
         """Train on one batch; return its weighted loss terms and the gradient norm before clipping.
@@ -233,6 +272,7 @@ class TaskTrainer:
         for key, value in self._scaler.state_dict().items():
             state[f"scaler.{key}"] = torch.tensor(value)
         state["rates"] = torch.tensor(self.rates, dtype=torch.float64)
+        state["own_steps"] = torch.tensor([self._own_steps.get(name, 0) for name, _ in self._named()])
         return {name: value.detach().cpu().clone() for name, value in state.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -255,3 +295,5 @@ class TaskTrainer:
             names = {key.removeprefix("scaler."): value.item() for key, value in state.items() if "scaler." in key}
             self._scaler.load_state_dict(names)
         self.rates = state["rates"].tolist()
+        counts = state["own_steps"].tolist()
+        self._own_steps = {name: count for (name, _), count in zip(self._named(), counts, strict=True) if count}

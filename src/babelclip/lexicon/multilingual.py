@@ -1,0 +1,181 @@
+"""A ready vocabulary of many languages beside the base model's own English: MLA's non-native words (papers 1.2)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, normalizers
+from torch import Tensor
+
+from babelclip.errors import ModelError, SettingError, UnknownNameError
+from babelclip.lexicon.bpe import Vocabulary
+from babelclip.lexicon.lexicon import Lexicon
+from babelclip.lexicon.merge import Growth
+
+
+@dataclass
+class MultilingualLexicon(Lexicon):
+    """Words of a multilingual tokenizer (WordPiece, BPE, Unigram), with rows of any width.
+
+    Nothing is ever appended, so no language cuts another's texts differently. English never passes through it: its
+    texts keep the tokenizer and the rows of the base model, bit for bit.
+
+    Attributes:
+        native: the base model's own words.
+    """
+
+    native: Lexicon = field(kw_only=True)
+
+    @classmethod
+    def from_tokenizer(
+        cls, tokenizer: Tokenizer, table: Tensor, *, bos: int, eos: int, native: Lexicon
+    ) -> MultilingualLexicon:
+        """Start from a tokenizer and the rows of its tokens.
+
+        Args:
+            tokenizer: of any kind that the library ``tokenizers`` knows.
+            table: (V, width) rows; more rows than tokens are cut.
+            bos: id of the token that starts a text, ``[CLS]``.
+            eos: id of the token that ends it, ``[SEP]``, where the tower pools.
+            native: the base model's own lexicon.
+
+        Raises:
+            ModelError: tokens have no row, or ids have gaps.
+        """
+        tokenizer = _for_plain_text(tokenizer, bos, eos)
+        count = tokenizer.get_vocab_size(with_added_tokens=True)
+        by_id = {number: token for token, number in tokenizer.get_vocab(with_added_tokens=True).items()}
+        gap = next((number for number in range(count) if number not in by_id), None)
+        if gap is not None:
+            raise ModelError(
+                f"the multilingual tokenizer has {count} tokens, but none with the id {gap}",
+                fix="Use a tokenizer whose ids have no gaps.",
+            )
+        if len(table) < count:
+            raise ModelError(
+                f"the multilingual tokenizer has {count} tokens, but the table has {len(table)} rows",
+                fix="Tokenizer and rows must come from the same model.",
+            )
+        vocabulary = Vocabulary(tuple(by_id[number] for number in range(count)), ())
+        uses = torch.ones(count, dtype=torch.int64)
+        return cls(
+            tokenizer, vocabulary, table[:count].float().clone(), uses, bos, eos, native.max_length, complete=True,
+            native=native,
+        )  # fmt: skip
+
+    @property
+    def fingerprint(self) -> str:
+        """Sha256 over tokenizer and rows, shortened."""
+        digest = hashlib.sha256(self.base_tokenizer.to_str().encode())
+        digest.update(self.table.contiguous().numpy().tobytes())
+        return digest.hexdigest()[:12]
+
+    def tokenizer(self, language: str | None = None) -> Tokenizer:
+        """Return the tokenizer, which is the same for every language.
+
+        Raises:
+            UnknownNameError: the language has not been learnt.
+        """
+        if language is not None and language not in self.snapshots:
+            raise UnknownNameError("learnt language", language, self.snapshots)
+        return self.base_tokenizer
+
+    def complete_with(
+        self, texts: Iterable[str], *, vocab_size: int, initialiser: str, generator: torch.Generator
+    ) -> Growth:
+        """Refuse: nothing can be appended.
+
+        Raises:
+            SettingError: always.
+        """
+        raise SettingError("a multilingual lexicon cannot grow", fix="Leave the method oracle out, or the lexicon.")
+
+
+def read_multilingual(source: Path | str, native: Lexicon, *, width: int | None = None) -> MultilingualLexicon:
+    """Read tokenizer and word embeddings of a multilingual language model, such as M-BERT.
+
+    Args:
+        source: a folder in the format of ``transformers``, or a hub id. Of the model only the word embeddings are kept.
+        native: the base model's own lexicon.
+        width: start from random rows of this width instead, N(0, 0.02^2), always the same; also where a folder has no
+            weights: then the default is the width of the base model's rows.
+
+    Raises:
+        ModelError: it cannot be read, or has no token to start or to end a text.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    folder = Path(source)
+    if not folder.is_dir() and str(source).count("/") != 1:
+        raise ModelError(
+            f"there is no folder {str(source)!r}", fix="Give a folder with tokenizer.json, or a hub id (owner/name)."
+        )
+    try:
+        if folder.is_dir() and not (folder / "tokenizer_config.json").is_file():
+            whole: Any = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
+        else:
+            whole = AutoTokenizer.from_pretrained(source)
+        rows = None if width or not _has_weights(folder) else _word_embeddings(source)
+    except Exception as error:  # the libraries raise plain exceptions for damaged files
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"cannot read the multilingual lexicon {str(source)!r}: {reason}",
+            fix="Give a folder with tokenizer.json, config.json and model.safetensors, or a hub id within reach.",
+        ) from error
+    tokenizer: Tokenizer = whole.backend_tokenizer
+    bos, eos = (_special(whole, tokenizer, names) for names in _SPECIALS)
+    if bos is None or eos is None:
+        missing = _SPECIALS[0 if bos is None else 1]
+        raise ModelError(
+            f"the multilingual tokenizer {str(source)!r} has none of the tokens {', '.join(missing)}",
+            fix="Use one that marks where a text starts and ends, such as that of M-BERT or XLM-R.",
+        )
+    if rows is None:
+        chance = torch.Generator().manual_seed(0)
+        size = tokenizer.get_vocab_size(with_added_tokens=True), width or native.table.shape[1]
+        rows = torch.empty(size).normal_(0.0, 0.02, generator=chance)
+    return MultilingualLexicon.from_tokenizer(tokenizer, rows, bos=bos, eos=eos, native=native)
+
+
+_SPECIALS = (("cls_token", "bos_token", "[CLS]", "<s>"), ("sep_token", "eos_token", "[SEP]", "</s>"))
+"""Where the tokens that start and end a text are looked for: attributes of the tokenizer, then tokens."""
+
+
+def _for_plain_text(tokenizer: Tokenizer, *specials: int) -> Tokenizer:
+    """A copy that cuts whole texts, in which "[SEP]" is a word like others: it must not end a text."""
+    tokenizer = Tokenizer.from_str(tokenizer.to_str())
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True
+    for special in specials:
+        content = str(tokenizer.id_to_token(special))
+        if special in tokenizer.encode(content, add_special_tokens=False).ids:  # Unigram has it among its pieces
+            apart = normalizers.Replace(content, " ".join(content))
+            known = tokenizer.normalizer
+            tokenizer.normalizer = apart if known is None else normalizers.Sequence([known, apart])
+    return tokenizer
+
+
+def _special(whole: Any, tokenizer: Tokenizer, names: Sequence[str]) -> int | None:
+    """The id of the first of these tokens that there is."""
+    contents = [getattr(whole, name, None) if name.endswith("_token") else name for name in names]
+    ids = [tokenizer.token_to_id(content) for content in contents if content]
+    return next((one for one in ids if one is not None), None)
+
+
+def _has_weights(folder: Path) -> bool:
+    """Whether a model comes with the tokenizer; a hub id always has one."""
+    return not folder.is_dir() or any(folder.glob("*.safetensors"))
+
+
+def _word_embeddings(source: Path | str) -> Tensor:
+    """The word embeddings of a language model, without its positions and norms."""
+    from transformers import AutoModel
+
+    rows: Tensor = AutoModel.from_pretrained(source, dtype=torch.float32).get_input_embeddings().weight.detach()
+    return rows

@@ -1,0 +1,95 @@
+"""MLA's two stages (papers 1.3 to 1.5): first the mother tongue, then the visual world."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from babelclip.config import TaskSettings
+from babelclip.methods.base import Method
+
+_RECIPE: dict[str, object] = {
+    "optimiser": "bert-adam", "beta1": 0.9, "beta2": 0.98, "epsilon": 1e-6, "weight_decay": 0.2, "clip": "tensor",
+    "clip_norm": 1.0, "warm_up": 0.1, "schedule": "cosine", "batches": "language", "temperature": 0.01,
+    "learn_temperature": False,
+}  # fmt: skip
+"""What both stages have in common."""
+
+
+@dataclass
+class _Stage(Method):
+    """A stage with a rate and a loss of its own."""
+
+    paper = "Zhang et al., NeurIPS 2022 (MLA)"
+    needs_language = True
+
+    def __post_init__(self) -> None:
+        """Refuse options that cannot work."""
+        replace(TaskSettings(), **(self.stage() or {}))  # type: ignore[arg-type]
+
+    def _settings(self, rate: float, epochs: int, term: str, loss: str, variant: str) -> dict[str, object]:
+        """Return the settings of a stage whose loss has one term, ``cross_lingual`` or ``cross_modal``."""
+        self.check_variant(variant)
+        released = variant == "as-released"
+        weights = {"cross_lingual": 0.0, "cross_modal": 0.0, term: 1.0}
+        return {
+            **_RECIPE, **weights, f"{term}_loss": loss, "learning_rate": rate, "epochs": epochs,
+            "idle_decay": released, "positives": "pair" if released else "image",
+            "clock": "parameter" if released else "task",
+        }  # fmt: skip
+
+
+@dataclass
+class NLT(_Stage):
+    """Native-language transfer: texts alone, drawn to the vectors of their English translations.
+
+    Nothing depends on images. Batches are of one language each; where several are learnt at once, each step draws one
+    uniformly. BERT's Adam: no bias correction, decay 0.2, each tensor's gradient clipped to a norm of 1, a tenth of the
+    steps warm-up, then a cosine to 0. As released, words that no text of the task uses decay too: over the published
+    schedule a row that never occurs shrinks to 0.35 of its length.
+
+    Attributes:
+        rate: peak learning rate.
+        epochs: passes over the texts.
+        loss: ``mse``, as published, or ``nce`` against the English vectors of the batch.
+        variant: ``defined``, or ``as-released``.
+    """
+
+    rate: float = 1e-4
+    epochs: int = 10
+    loss: str = "mse"
+    variant: str = "defined"
+
+    name = "nlt"
+    idea = "A first stage of text alone: meet the English vectors (MLA's native-language transfer)."
+    equation = "1/(B d) sum |f(y) - z(x)|^2"
+
+    def stage(self) -> dict[str, object]:
+        """Return the stage's settings."""
+        return self._settings(self.rate, self.epochs, "cross_lingual", self.loss, self.variant)
+
+
+@dataclass
+class LE(_Stage):
+    """Language exposure: texts find their images, at a fixed temperature of 0.01.
+
+    Batches, optimiser and schedule are those of ``nlt``. As released, texts of one image are each other's negatives.
+
+    Attributes:
+        rate: peak learning rate.
+        epochs: passes over the texts.
+        loss: ``nce``, as published, or ``mse`` to the images' vectors.
+        variant: ``defined``, or ``as-released``.
+    """
+
+    rate: float = 3e-6
+    epochs: int = 1
+    loss: str = "nce"
+    variant: str = "defined"
+
+    name = "le"
+    idea = "A second stage of images and texts: find each other in the batch (MLA's language exposure)."
+    equation = "InfoNCE(f(y), w(v)), tau = 0.01"
+
+    def stage(self) -> dict[str, object]:
+        """Return the stage's settings."""
+        return self._settings(self.rate, self.epochs, "cross_modal", self.loss, self.variant)
