@@ -22,7 +22,7 @@ from babelclip.report.page import sheets_of
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-VERBS = ("demo", "learn", "evaluate", "data list", "data show", "data check", "bench run", "bench report")
+VERBS = ("demo", "learn", "evaluate", "tune", "data list", "data show", "data check", "bench run", "bench report")
 SUMMARY_KEYS = ("AA", "F", "Fen", "own")
 
 SPEED_NOTES = """

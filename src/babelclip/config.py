@@ -6,9 +6,14 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from babelclip.errors import SettingError, UnknownNameError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
 
 SCALE_PLACES = ("gradient", "update")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -126,14 +131,19 @@ def recipe_for(base: str) -> TaskSettings:
     return PICTOCLIP if base == "pictoclip" else PAPER
 
 
-def change_settings(settings: TaskSettings, changes: Sequence[str]) -> TaskSettings:
+def change_settings(settings: Settings, changes: Sequence[str]) -> Settings:
     """Return settings with changes of the form ``name=value`` made, as they come from a command line.
+
+    Args:
+        settings: a frozen dataclass whose fields all have defaults, of the kinds that they take.
+        changes: in this order.
 
     Raises:
         UnknownNameError: there is no such setting.
         SettingError: a change has no ``=``, or its value is of the wrong kind or out of range.
     """
-    kinds = {field.name: type(getattr(PAPER, field.name)) for field in dataclasses.fields(TaskSettings)}
+    defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(settings)}
+    kinds = {name: type(default) for name, default in defaults.items()}
     made: dict[str, Any] = {}
     for change in changes:
         name, equals, text = (part.strip() for part in change.partition("="))
@@ -144,7 +154,7 @@ def change_settings(settings: TaskSettings, changes: Sequence[str]) -> TaskSetti
         try:
             made[name] = read_value(kinds[name] if kinds[name] in (int, float, bool) else str, text)
         except ValueError as error:
-            kind = "true or false" if kinds[name] is bool else f"a number of the kind of {getattr(PAPER, name)}"
+            kind = "true or false" if kinds[name] is bool else f"a number of the kind of {defaults[name]}"
             raise SettingError(f"{name} is {text!r}", fix=f"It must be {kind}.") from error
     return dataclasses.replace(settings, **made)
 

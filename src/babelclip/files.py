@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from babelclip.errors import BabelclipError, FormatError
@@ -31,7 +31,7 @@ def write_whole(file: Path, content: str | bytes) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         _write_synced(temporary, content)
         temporary.replace(file)
-        _sync_folder(file.parent)
+        _sync(file.parent)
     except OSError as error:
         raise _cannot_write(file, error) from error
     finally:
@@ -49,16 +49,33 @@ def write_folder(folder: Path, files: Mapping[str, str | bytes]) -> None:
     Raises:
         BabelclipError: the disk is full or the place cannot be written to.
     """
-    temporary = _temporary(folder)
-    try:
-        temporary.mkdir(parents=True)
+    with new_folder(folder) as temporary:
         for name, content in files.items():
             _write_synced(temporary / name, content)
         hashes = {name: sha256(temporary / name) for name in files}
         _write_synced(temporary / MANIFEST, json.dumps({"format": FORMAT, "files": hashes}, indent=1) + "\n")
-        _sync_folder(temporary)
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path, *, inside: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary folder to fill with files; afterwards they are synced, and it is renamed into place.
+
+    Args:
+        folder: where it shall stand; nothing stands there yet, or an empty folder.
+        inside: what holds it until it is whole, on the same disk; by default the folder's parent.
+
+    Raises:
+        BabelclipError: the disk is full or the place cannot be written to.
+    """
+    temporary = _temporary(folder if inside is None else inside / folder.name)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for file in temporary.iterdir():
+            _sync(file)
+        _sync(temporary)
         temporary.rename(folder)
-        _sync_folder(folder.parent)
+        _sync(folder.parent)
     except OSError as error:
         raise _cannot_write(folder, error) from error
     finally:
@@ -112,11 +129,11 @@ def _write_synced(file: Path, content: str | bytes) -> None:
         os.fsync(opened.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make renames in a folder survive a power cut, where the system can."""
+def _sync(path: Path) -> None:
+    """Make a file, or the renames in a folder, survive a power cut, where the system can."""
     if os.name != "posix":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -7,6 +7,7 @@ modules.safetensors   tensors named kind/owner/name
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -31,17 +32,27 @@ def pack_learnt(learnt: Learnt, base: Lexicon, encoder: DualEncoder) -> dict[str
         options = {name: kind.options for name, kind in learnt.acquirers.kinds.items()}
         tensors = {name: tensor.contiguous() for name, tensor in learnt.acquirers.tensors().items()}
         beside = {TENSORS: save(tensors), MODULES: (json.dumps(options, indent=1) + "\n").encode()}
-    return pack_lexicon(learnt.lexicon, base, base_name=encoder.name, fingerprint=encoder.fingerprint, beside=beside)
+    return pack_lexicon(
+        learnt.lexicon, base, base_name=encoder.name, fingerprint=encoder.fingerprint,
+        shape=asdict(encoder.text_tower.shape), beside=beside,
+    )  # fmt: skip
 
 
-def load_learnt(folder: Path, base: Lexicon, encoder: DualEncoder) -> Learnt:
+def load_learnt(folder: Path, base: Lexicon, encoder: DualEncoder, *, plug: bool = False) -> Learnt:
     """Read the files of ``pack_learnt`` onto their base model.
+
+    Args:
+        folder: where they lie.
+        base: the base model's own lexicon.
+        encoder: the base model.
+        plug: let it be another base model with the same tokenizer and the same shape of its text tower.
 
     Raises:
         FormatError: a file is missing or damaged, or they were learnt on another base model.
         UnknownNameError: a kind of modules is of a newer babelclip.
     """
-    lexicon = load_lexicon(folder, base, fingerprint=encoder.fingerprint)
+    shape = encoder.text_tower.shape
+    lexicon = load_lexicon(folder, base, fingerprint=encoder.fingerprint, shape=asdict(shape), plug=plug)
     if MODULES not in read_lexicon_file(folder).beside:
         return Learnt(lexicon)
     file = folder / MODULES
@@ -50,7 +61,6 @@ def load_learnt(folder: Path, base: Lexicon, encoder: DualEncoder) -> Learnt:
     except ValidationError as error:
         problem = error.errors()[0]["msg"]
         raise FormatError(problem, file=file, fix="The file is damaged: learn the languages again.") from error
-    shape = encoder.text_tower.shape
     modules = Acquirers({name: KINDS[name](shape, **options) for name, options in kinds.items()})
     modules.load(load_file(folder / TENSORS), encoder.device)
     return Learnt(lexicon, modules)

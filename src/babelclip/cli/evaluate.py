@@ -12,8 +12,9 @@ from babelclip.evaluation import chance_scores
 
 
 def run_evaluate(
-    language: str, data: Path, *, model: str, base: str | None, columns: Columns, as_json: bool, runtime: Runtime
-) -> None:
+    language: str, data: Path, *, model: str, base: str | None, plug: bool, columns: Columns, as_json: bool,
+    runtime: Runtime,
+) -> None:  # fmt: skip
     """Read, encode, count ranks, print.
 
     Args:
@@ -21,13 +22,14 @@ def run_evaluate(
         data: captions whose pictures are the gallery.
         model: base model or learnt folder.
         base: where the base model lies now.
+        plug: let ``base`` be another one of the same shape.
         columns: where things stand in the file.
         as_json: print one JSON object instead of a table.
         runtime: where to run and what to keep.
     """
     quieten()
     corpus = columns.read(data, language)
-    student = load(model, base=base, device=runtime.device, cache=runtime.cache)
+    student = load(model, base=base, plug=plug, device=runtime.device, cache=runtime.cache)
     with progress_bars() as bars:
         examples = student.teacher.prepare(corpus, bars.bar("looking at pictures"))
     scores = student.evaluate(examples)

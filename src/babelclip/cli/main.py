@@ -152,6 +152,9 @@ def evaluate(
     data: Captions,
     model: Model = "pictoclip",
     base: Annotated[str | None, typer.Option(help="Where the base model of a learnt folder lies now.")] = None,
+    plug_in: Annotated[
+        bool, typer.Option("--plug-in", help="Plug what was learnt into --base, a model tuned from its own.")
+    ] = False,
     images: Images = None,
     image_vectors: ImageVectors = None,
     image_column: ImageColumn = "image",
@@ -169,7 +172,43 @@ def evaluate(
 
     columns = Columns(image_column, english_column, text_column, images, image_vectors)
     runtime = Runtime(device, user_cache(cache, dtype=cache_dtype))
-    run_evaluate(language, data, model=model, base=base, columns=columns, as_json=json, runtime=runtime)
+    run_evaluate(language, data, model=model, base=base, plug=plug_in, columns=columns, as_json=json, runtime=runtime)
+
+
+@app.command()
+def tune(
+    data: Annotated[Path, typer.Option(help="English captions: .tsv, .csv or .jsonl (or .gz); columns image, en.")],
+    out: Annotated[Path, typer.Option(help="New folder to write the tuned model to.")],
+    base: Annotated[str, typer.Option(help="pictoclip, a CLIPModel folder, or a hub id.")] = "pictoclip",
+    test: Annotated[Path | None, typer.Option(help="Held-out captions to measure before and after.")] = None,
+    validation: Annotated[Path | None, typer.Option(help="Captions to choose the best epoch with.")] = None,
+    images: Images = None,
+    image_column: ImageColumn = "image",
+    english_column: EnglishColumn = "en",
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data.  [default: 5]")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Captions in a step.  [default: 128]")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak rate.  [default: 3e-6]")] = None,
+    seed: Annotated[int, typer.Option(help="Fixes the order of the captions.")] = 0,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change a setting (docs/tune.md); repeatable."),
+    ] = None,
+    device: Device = None,
+    cache: CacheFolder = None,
+) -> None:
+    """Train a whole base model on English captions (MLA's FT-En); interrupted, the same command goes on."""
+    from babelclip.cli.learn import Columns, Runtime
+    from babelclip.cli.tune import run_tune
+    from babelclip.data import user_cache
+
+    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
+    text_column = None if english_column == "en" else english_column
+    run_tune(
+        data, out, base=base, test=test, validation=validation,
+        columns=Columns(image_column, english_column, text_column, images),
+        runtime=Runtime(device, user_cache(cache)),
+        changes=[*(f"{name}={value}" for name, value in given.items() if value is not None), *(changes or [])],
+    )  # fmt: skip
 
 
 @data_app.command("list")

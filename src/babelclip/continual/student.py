@@ -164,14 +164,18 @@ class Student:
 
 
 def load(
-    model: Path | str = DEFAULT_MODEL, *, base: Path | str | None = None, lexicon: Path | str | None = None,
-    lexicon_width: int | None = None, device: str | None = None, cache: Cache | None = None,
+    model: Path | str = DEFAULT_MODEL, *, base: Path | str | None = None, plug: bool = False,
+    lexicon: Path | str | None = None, lexicon_width: int | None = None, device: str | None = None,
+    cache: Cache | None = None,
 ) -> Student:  # fmt: skip
     """Load a base model, or a folder of learnt languages together with its base model.
 
     Args:
         model: ``pictoclip``, a ``CLIPModel`` folder, a hub id, or a folder written by ``Student.save``.
         base: where the base model of a learnt folder lies now, if it has moved.
+        plug: let ``base`` be another base model than the one it was learnt on, with the same tokenizer and the same
+            shape of its text tower, such as one that ``babelclip tune`` made of it (MLA's transfer of FT-En): rows and
+            modules that were learnt are put into it, all other rows are its own.
         lexicon: begin with the words of a multilingual language model, a folder or hub id (``read_multilingual``), and
             not with the base model's own.
         lexicon_width: with random rows of this width instead of its word embeddings.
@@ -203,4 +207,4 @@ def load(
             f"the base model of {str(model)!r}, {str(base or named)!r}, cannot be loaded: {error.what}",
             fix="Say where it lies now: base=... in Python, --base in `babelclip evaluate`.",
         ) from error
-    return Student(encoder, load_learnt(folder, base_lexicon(encoder), encoder), Teacher(encoder, cache))
+    return Student(encoder, load_learnt(folder, base_lexicon(encoder), encoder, plug=plug), Teacher(encoder, cache))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, AutoTokenizer, CLIPConfig, CLIPModel
 from transformers.utils import logging
@@ -20,9 +22,19 @@ from babelclip.errors import ModelError
 if TYPE_CHECKING:
     from babelclip.encoders.base import Progress
 
+BESIDE = (
+    "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json",
+    "added_tokens.json", "preprocessor_config.json", "processor_config.json",
+)  # fmt: skip
+"""Files that a model has beside its weights and config: tokenizer and picture preparation."""
+
 
 class ClipEncoder:
-    """A frozen CLIP in float32; see ``DualEncoder`` for the attributes."""
+    """A frozen CLIP in float32; see ``DualEncoder`` for the other attributes.
+
+    Attributes:
+        source: the folder or hub id of its files.
+    """
 
     def __init__(self, source: str | Path, *, name: str, device: torch.device) -> None:
         """Load a model.
@@ -35,18 +47,12 @@ class ClipEncoder:
         Raises:
             ModelError: weights are missing, or the tokenizer is not a fast one.
         """
-        with _without_progress_bar():
-            model, report = CLIPModel.from_pretrained(source, output_loading_info=True, dtype=torch.float32)
-        missing = sorted(report["missing_keys"])
-        if missing:
-            raise ModelError(
-                f"{name} lacks {len(missing)} weights of a CLIPModel, first {missing[0]!r}",
-                fix="Give a complete CLIPModel folder (config.json, model.safetensors, tokenizer files).",
-            )
+        self.source = source
+        model = _load(source, name)
         tokenizer = AutoTokenizer.from_pretrained(source)
         if not getattr(tokenizer, "is_fast", False):
             raise ModelError(f"{name} has no fast tokenizer", fix="Save one with tokenizer.json beside the weights.")
-        self._model: CLIPModel = model.eval().requires_grad_(False).to(device)
+        self._model: CLIPModel = model.requires_grad_(False).to(device)
         self.text_tower = FrozenTextTower(self._model.text_model, self._model.text_projection)
         self._processor = AutoImageProcessor.from_pretrained(source, backend="pil")
         self.name, self.device = name, device
@@ -65,13 +71,67 @@ class ClipEncoder:
         """Picture files to (N, dim) vectors; see ``DualEncoder``."""
         vectors = torch.empty(len(files), self.dim)
         for start in range(0, len(files), batch_size):
-            pictures = [open_picture(file) for file in files[start : start + batch_size]]
-            pixels = self._processor(images=pictures, return_tensors="pt")["pixel_values"].to(self.device)
+            pixels = self.prepare_pictures(files[start : start + batch_size]).to(self.device)
             output = self._model.get_image_features(pixel_values=pixels).pooler_output
-            vectors[start : start + len(pictures)] = output.float().cpu()
+            vectors[start : start + len(pixels)] = output.float().cpu()
             if progress is not None:
-                progress(start + len(pictures), len(files))
+                progress(start + len(pixels), len(files))
         return vectors
+
+    def prepare_pictures(self, files: Sequence[Path]) -> Tensor:
+        """Return (N, 3, side, side) pixels of pictures, prepared by the model's own processor, on the CPU.
+
+        Raises:
+            DataError: a picture is missing or damaged.
+        """
+        pixels: Tensor = self._processor(images=[open_picture(file) for file in files], return_tensors="pt")[
+            "pixel_values"
+        ]
+        return pixels
+
+    def load_whole(self) -> CLIPModel:
+        """Load the same model once more, as ``transformers`` has it, both towers free to be trained."""
+        return _load(self.source, self.name).to(self.device)
+
+    def write_whole(self, model: CLIPModel, folder: Path) -> None:
+        """Write a model of this architecture to a folder, with this one's tokenizer and picture preparation.
+
+        Files of a folder are copied byte for byte; what came from a hub is written by ``transformers``.
+
+        Raises:
+            OSError: the folder cannot be written to.
+        """
+        try:
+            with _without_progress_bar():
+                model.save_pretrained(folder)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+        for file in folder.glob("*.safetensors"):
+            shutil.copymode(folder / "config.json", file)  # some versions write weights for the owner's eyes only
+        if Path(self.source).is_dir():
+            for file in (Path(self.source) / name for name in BESIDE):
+                if file.is_file():
+                    shutil.copyfile(file, folder / file.name)
+        else:
+            AutoTokenizer.from_pretrained(self.source).save_pretrained(folder)
+            self._processor.save_pretrained(folder)
+
+
+def _load(source: str | Path, name: str) -> CLIPModel:
+    """Load all weights in float32, ready to compute (no dropout).
+
+    Raises:
+        ModelError: weights are missing.
+    """
+    with _without_progress_bar():
+        model, report = CLIPModel.from_pretrained(source, output_loading_info=True, dtype=torch.float32)
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"{name} lacks {len(missing)} weights of a CLIPModel, first {missing[0]!r}",
+            fix="Give a complete CLIPModel folder (config.json, model.safetensors, tokenizer files).",
+        )
+    return model.eval()
 
 
 @contextmanager

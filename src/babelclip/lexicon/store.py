@@ -1,7 +1,7 @@
 """A lexicon on disk: what was added to, and changed in, the base model's own. Plain JSON and safetensors.
 
-lexicon.json       format, base model, languages with their snapshots, appended tokens and merges, sha256 of the rows
-                   and of other files that belong to them
+lexicon.json       format, base model, its tokenizer's sha256 and its tower's shape, languages with their snapshots,
+                   appended tokens and merges, sha256 of the rows and of other files that belong to them
 rows.safetensors   ids (R,), rows (R, width) float32: every row that differs from the base model's; uses (V,)
 tokenizer.json     of a multilingual lexicon, whose rows all differ
 """
@@ -52,6 +52,8 @@ class LexiconFile(BaseModel):
     format: int
     base: str
     base_fingerprint: str
+    base_tokenizer: str = ""
+    base_shape: dict[str, int] = {}
     languages: dict[str, _Languages]
     tokens: list[str]
     merges: list[tuple[str, str]]
@@ -61,8 +63,9 @@ class LexiconFile(BaseModel):
 
 
 def pack_lexicon(
-    lexicon: Lexicon, base: Lexicon, *, base_name: str, fingerprint: str, beside: Mapping[str, bytes] | None = None
-) -> dict[str, bytes]:
+    lexicon: Lexicon, base: Lexicon, *, base_name: str, fingerprint: str, shape: Mapping[str, int] | None = None,
+    beside: Mapping[str, bytes] | None = None,
+) -> dict[str, bytes]:  # fmt: skip
     """Return the files of a lexicon, as its difference from the base model's, in the order in which to write them.
 
     ``lexicon.json`` comes last and carries the sha256 of all others: a folder that was interrupted half way is either
@@ -73,6 +76,7 @@ def pack_lexicon(
         base: that of the base model.
         base_name: how the base model is called.
         fingerprint: of the base model.
+        shape: of the base model's text tower; without it the files cannot be plugged into another base model.
         beside: other files that belong to the lexicon, by name.
     """
     beside, own = dict(beside or {}), not isinstance(lexicon, MultilingualLexicon)
@@ -87,6 +91,8 @@ def pack_lexicon(
         format=FORMAT,
         base=base_name,
         base_fingerprint=fingerprint,
+        base_tokenizer=fingerprint_tokenizer(base),
+        base_shape=dict(shape or {}),
         languages={
             tag: _Languages(num_tokens=size.num_tokens, num_merges=size.num_merges)
             for tag, size in lexicon.snapshots.items()
@@ -133,19 +139,61 @@ def read_lexicon_file(folder: Path) -> LexiconFile:
     return content
 
 
-def load_lexicon(folder: Path, base: Lexicon, *, fingerprint: str) -> Lexicon:
+def fingerprint_tokenizer(base: Lexicon) -> str:
+    """Sha256 over all that a base tokenizer's ids depend on; not over padding and truncation, which we do ourselves."""
+    content = json.loads(base.base_tokenizer.to_str())
+    kept = {name: content[name] for name in sorted(content) if name not in ("padding", "truncation")}
+    return hashlib.sha256(json.dumps([kept, base.bos, base.eos], sort_keys=True).encode()).hexdigest()
+
+
+def _check_plug(file: Path, content: LexiconFile, learnt_on: str, tokenizer: str, shape: dict[str, int]) -> None:
+    """Refuse a base model whose ids or sizes differ from those that a lexicon was learnt with."""
+    if not (content.base_tokenizer and content.base_shape):
+        raise FormatError(
+            f"{learnt_on} and written before tokenizer and tower were written down, so it cannot be plugged in",
+            file=file, fix="Load it with its own base model and save it again: babelclip.load(FOLDER).save(FOLDER).",
+        )  # fmt: skip
+    fix = "Give a base model that was tuned from the one it was learnt on."
+    if content.base_tokenizer != tokenizer:
+        raise FormatError(
+            f"{learnt_on}, whose tokenizer has sha256 {content.base_tokenizer[:12]}, but that of the base model given "
+            f"has {tokenizer[:12]}",
+            file=file, fix=fix,
+        )  # fmt: skip
+    if content.base_shape != shape:
+        then, now = (", ".join(f"{name} {size}" for name, size in one.items()) for one in (content.base_shape, shape))
+        raise FormatError(
+            f"{learnt_on}, whose text tower has {then}, but that of the base model given has {now}", file=file, fix=fix
+        )
+
+
+def load_lexicon(
+    folder: Path, base: Lexicon, *, fingerprint: str, shape: Mapping[str, int] | None = None, plug: bool = False
+) -> Lexicon:
     """Read a lexicon onto its base model's.
+
+    Args:
+        folder: what ``write_files`` wrote.
+        base: the base model's own lexicon.
+        fingerprint: of the base model.
+        shape: of its text tower; looked at for ``plug``.
+        plug: let it be another base model, if it has the same tokenizer and shape. Rows that were learnt are taken from
+            the folder, all others from this base model.
 
     Raises:
         FormatError: a file is missing or damaged, or it was learnt on another base model.
     """
     content = read_lexicon_file(folder)
     if content.base_fingerprint != fingerprint:
-        raise FormatError(
-            f"learnt on {content.base!r} with fingerprint {content.base_fingerprint[:12]}, but the base model given "
-            f"has {fingerprint[:12]}",
-            file=folder / LEXICON, fix="Give the base model that it was learnt on.",
-        )  # fmt: skip
+        learnt_on = f"learnt on {content.base!r} with fingerprint {content.base_fingerprint[:12]}"
+        if not plug:
+            raise FormatError(
+                f"{learnt_on}, but the base model given has {fingerprint[:12]}",
+                file=folder / LEXICON,
+                fix="Give the base model that it was learnt on, or, if this one was tuned from it, say plug=True in "
+                "Python or --plug-in in `babelclip evaluate`.",
+            )
+        _check_plug(folder / LEXICON, content, learnt_on, fingerprint_tokenizer(base), dict(shape or {}))
     rows = folder / ROWS
     try:
         for name, expected in {**content.beside, ROWS: content.rows_sha256}.items():

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from babelclip.data import Batch
+Made = TypeVar("Made")
 
 
 class Order:
@@ -74,7 +75,7 @@ def plan_epoch(lengths: Tensor, batch_size: int, bucket: int, generator: torch.G
     return plan
 
 
-def prepare_ahead(plan: list[Tensor], make: Callable[[Tensor], Batch]) -> Iterator[Batch]:
+def prepare_ahead(plan: list[Tensor], make: Callable[[Tensor], Made]) -> Iterator[Made]:
     """Yield ``make(texts)`` for each entry of a plan; a second thread makes the next while the caller computes.
 
     That thread keeps to one core: a second team of worker threads would get in the way of the first (measured: steps of
@@ -83,7 +84,7 @@ def prepare_ahead(plan: list[Tensor], make: Callable[[Tensor], Batch]) -> Iterat
     cores = torch.get_num_threads()
     with ThreadPoolExecutor(1, "next-batch", torch.set_num_threads, (1,)) as thread:
         try:
-            ready: Future[Batch] | None = None
+            ready: Future[Made] | None = None
             for texts in plan:
                 following = thread.submit(make, texts)
                 if ready is not None:
