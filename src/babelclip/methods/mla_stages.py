@@ -45,8 +45,8 @@ class NLT(_Stage):
     uniformly. BERT's Adam: no bias correction, decay 0.2, each tensor's gradient clipped to a norm of 1, a tenth of the
     steps warm-up, then a cosine to 0.
 
-    As released, two things differ. Each language's modules have a schedule of their own that counts the steps that they
-    are in, so that among five languages they stay in the warm-up for half of the training. And words that no text of the
+    As released, two things differ. Each language's modules have a schedule of their own, of the steps that they are in:
+    among five languages they stay in the warm-up for half of the training. And words that no text of the
     task uses decay too: over the published schedule a row that never occurs shrinks to 0.35 of its length.
 
     Attributes:
