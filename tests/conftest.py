@@ -13,12 +13,24 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessorPil, CLIPModel
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertModel,
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    PreTrainedTokenizerFast,
+)
 
 import babelclip
+from babelclip.acquirers import Learnt
 from babelclip.data import Corpus, Examples, Teacher, read_captions
+from babelclip.data.examples import base_lexicon
 from babelclip.encoders import DualEncoder, load_encoder
 from babelclip.encoders.load import _ASSETS
+from babelclip.lexicon import read_multilingual
 from towers import write_deep
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -100,6 +112,34 @@ def corpora(captions) -> dict[str, Corpus]:
 def examples(tiny, corpora) -> dict[str, Examples]:
     teacher = Teacher(tiny)
     return {language: teacher.prepare(corpus) for language, corpus in corpora.items()}
+
+
+@pytest.fixture(scope="session")
+def language_model(captions, tmp_path_factory) -> Path:
+    """A multilingual language model, as small as can be: WordPiece and word embeddings of width 20."""
+    folder = tmp_path_factory.mktemp("models") / "multilingual"
+    texts = [text for tag in ("de", "ru") for text in (captions / f"{tag}.tsv").read_text().split("\n")]
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    learner = trainers.WordPieceTrainer(vocab_size=150, special_tokens=specials, show_progress=False)
+    tokenizer.train_from_iterator(texts, learner)
+    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token"), specials, strict=True))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
+    torch.manual_seed(3)
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size() + 5, hidden_size=20, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=16,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def foreign(tiny, language_model) -> babelclip.Student:
+    """The tiny model beside the words of the language model."""
+    words = read_multilingual(language_model, base_lexicon(tiny))
+    return babelclip.Student(tiny, Learnt.start(words, tiny))
 
 
 @pytest.fixture

@@ -110,6 +110,7 @@ def run_learn(
     """
     quieten()
     tags = [normalise_tag(tag) for tag in language.split(",")]
+    compose(method).refuse(change.partition("=")[0].strip() for change in changes)
     _check_out(out, runtime)
     read = {name: [columns.read(_file_of(file, tag, tags), tag) for tag in tags]
             for name, file in files.items() if file is not None}  # fmt: skip
@@ -119,7 +120,6 @@ def run_learn(
     )  # fmt: skip
     if student.encoder.device.type == "cpu":
         keep_freed_memory()
-    compose(method).refuse(change.partition("=")[0].strip() for change in changes)
     settings = change_settings(recipe_for(student.encoder.name), changes)
     known = f", knows {', '.join(student.languages)}" if student.languages else ""
     console.print(f"Base model {student.encoder.name} ({student.encoder.fingerprint[:12]}){known}")

@@ -102,7 +102,7 @@ class ClipEncoder:
             OSError: the folder cannot be written to.
         """
         try:
-            with _without_progress_bar():
+            with without_progress_bar():
                 model.save_pretrained(folder)
         except SafetensorError as error:
             raise OSError(str(error)) from error
@@ -123,7 +123,7 @@ def _load(source: str | Path, name: str) -> CLIPModel:
     Raises:
         ModelError: weights are missing.
     """
-    with _without_progress_bar():
+    with without_progress_bar():
         model, report = CLIPModel.from_pretrained(source, output_loading_info=True, dtype=torch.float32)
     missing = sorted(report["missing_keys"])
     if missing:
@@ -135,7 +135,7 @@ def _load(source: str | Path, name: str) -> CLIPModel:
 
 
 @contextmanager
-def _without_progress_bar() -> Iterator[None]:
+def without_progress_bar() -> Iterator[None]:
     """Keep transformers from drawing a bar for a load of a second; its own setting is put back."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()

@@ -177,5 +177,9 @@ def _word_embeddings(source: Path | str) -> Tensor:
     """The word embeddings of a language model, without its positions and norms."""
     from transformers import AutoModel
 
-    rows: Tensor = AutoModel.from_pretrained(source, dtype=torch.float32).get_input_embeddings().weight.detach()
+    from babelclip.encoders.clip import without_progress_bar
+
+    with without_progress_bar():
+        model = AutoModel.from_pretrained(source, dtype=torch.float32)
+    rows: Tensor = model.get_input_embeddings().weight.detach()
     return rows

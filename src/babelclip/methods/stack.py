@@ -74,8 +74,8 @@ class Stack:
         Raises:
             SettingError: naming the setting and the method.
         """
-        for method in self.methods:
-            for name in changes:
+        for name in changes:
+            for method in self.methods:
                 if name in (method.stage() or {}):
                     raise SettingError(
                         f"the setting {name!r} has no effect: each stage has its own",
