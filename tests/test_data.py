@@ -147,3 +147,14 @@ def test_captions_of_one_picture_share_it_and_each_is_encoded_once(folder, tiny,
     monkeypatch.setattr(type(tiny), "encode_images", lambda *_, **__: pytest.fail("encoded again"))
     again = teacher.prepare(corpus)
     assert torch.equal(again.images[:], examples.images[:])
+
+
+def test_a_sample_is_part_of_every_larger_one_and_always_the_same(corpora):
+    corpus = corpora["de"]
+    small, large = corpus.sample(5), corpus.sample(11)
+    assert len(small.captions) == 5
+    assert set(small.captions) < set(large.captions) < set(corpus.captions)
+    assert small == corpus.sample(5)
+    assert [one.line for one in large.captions] == sorted(one.line for one in large.captions)
+    assert corpus.sample(99).captions == corpus.captions
+    assert small.fingerprint != large.fingerprint

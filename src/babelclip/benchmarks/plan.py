@@ -62,10 +62,15 @@ class Source(_Strict):
 
 
 class Train(Source):
-    """Training texts; ``validation`` names the split that chooses the best epoch (the papers' rule)."""
+    """Training texts.
+
+    ``validation`` names the split that chooses the best epoch (the papers' rule); ``texts`` limits how many of a language
+    are learnt from, drawn at random.
+    """
 
     split: str = "train"
     validation: str = ""
+    texts: Annotated[int, Field(ge=2)] | None = None
 
 
 class Plan(_Strict):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from babelclip.benchmarks.base import Dataset
-from babelclip.benchmarks.plan import Plan, Source
+from babelclip.benchmarks.plan import Plan, Source, Train
 from babelclip.continual import Gallery, Stage, Student, load
 from babelclip.data import Cache, Corpus, Examples, Images, read_image_vectors
 from babelclip.encoders.base import Progress
@@ -80,7 +80,7 @@ def prepare(plan: Plan, where: Where, datasets: Registry[Dataset], bar: Bar | No
     """
     sources: list[Source] = [plan.train, *plan.test]
     if plan.train.validation:
-        sources.append(plan.train.model_copy(update={"split": plan.train.validation}))
+        sources.append(plan.train.model_copy(update={"split": plan.train.validation, "texts": None}))
     for name in (*where.folders, *where.images, *where.image_vectors):
         if name not in {source.dataset for source in sources}:
             raise SettingError(
@@ -96,7 +96,10 @@ def prepare(plan: Plan, where: Where, datasets: Registry[Dataset], bar: Bar | No
     for source in sources:
         for language in languages:
             corpus = datasets[source.dataset].load(places[source.dataset], language, source.split)
-            corpora[source, language] = corpus.first_captions() if source.captions == "first" else corpus
+            corpus = corpus.first_captions() if source.captions == "first" else corpus
+            if isinstance(source, Train) and source.texts is not None:
+                corpus = corpus.sample(source.texts)
+            corpora[source, language] = corpus
     words = None if plan.lexicon == "own" else plan.lexicon
     student = load(
         plan.base, lexicon=words, lexicon_width=plan.lexicon_width, device=where.device, cache=Cache(where.cache)

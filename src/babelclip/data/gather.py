@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import random
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping
@@ -59,6 +60,15 @@ class Corpus:
         first = {caption.image: caption for caption in reversed(self.captions)}
         kept = tuple(caption for caption in self.captions if first[caption.image] is caption)
         return dataclasses.replace(self, captions=kept)
+
+    def sample(self, count: int) -> Corpus:
+        """Keep ``count`` captions drawn at random, always the same, in their order; all where there are no more.
+
+        A smaller sample is part of every larger one.
+        """
+        order = random.Random(0).sample(range(len(self.captions)), len(self.captions))
+        kept = sorted(order[:count])
+        return dataclasses.replace(self, captions=tuple(self.captions[place] for place in kept))
 
 
 class Gatherer:
