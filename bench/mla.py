@@ -1,9 +1,10 @@
 """MLA whole: both stages, English, a language added later, and what it costs against joint training.
 
     python recipes/multilingual_wordpiece.py --out build/wordpiece --texts ...
-    python bench/mla.py MODEL DATA --lexicon build/wordpiece --out bench/results/mla.json
+    python bench/mla.py MODEL DATA --lexicon build/wordpiece --first --out bench/results/mla.json
 
-MODEL is a CLIPModel folder with ``image_embeds.npy`` beside its weights, DATA a folder of ``flickr8k-multi``. Four
+MODEL is a CLIPModel folder with ``image_embeds.npy`` beside its weights, DATA a folder of ``flickr8k-multi``; with
+``--first`` one caption a picture is learnt from. Four
 languages are learnt at once, text first (NLT), images second (LE); then a fifth one is added in three ways: with its
 acquirers alone, with the words open, and to a student whose whole text tower is shared (the joint multilingual model
 that MLA is held against). All figures are r_mean on the test split (MLA's AR, protocol ``caption``), in percent.
@@ -89,7 +90,8 @@ class Bench:
         found["seconds"] = seconds | more
         found["numbers"] = count(both)
         found["English identical"] = self.same(begin, both, "en")
-        only, _ = self.learn(begin, f"mla(start=uniform){le}", seed=seed)
+        alone = f"mla(start=uniform)+le(rate={options.alone_rate},epochs={options.nlt_epochs})"
+        only, _ = self.learn(begin, alone, seed=seed)
         found["LE alone"] = self.scores(only, "en", *TOGETHER)
         if options.stages_only:
             return found
@@ -142,10 +144,11 @@ def main() -> None:
     parser.add_argument("--first", action="store_true", help="one caption a picture")
     parser.add_argument("--stages-only", action="store_true")
     parser.add_argument("--nlt-rate", type=float, default=2e-3)
-    parser.add_argument("--nlt-epochs", type=int, default=2)
-    parser.add_argument("--le-rate", type=float, default=2e-4)
+    parser.add_argument("--nlt-epochs", type=int, default=4)
+    parser.add_argument("--le-rate", type=float, default=3e-5)
     parser.add_argument("--le-epochs", type=int, default=1)
-    parser.add_argument("--full-rate", type=float, default=2e-4)
+    parser.add_argument("--alone-rate", type=float, default=1e-3, help="of LE without NLT, with as many passes as NLT")
+    parser.add_argument("--full-rate", type=float, default=1e-3, help="where the whole tower is trained")
     parser.add_argument("--cache", type=Path, default=None)
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
