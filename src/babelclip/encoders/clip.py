@@ -14,7 +14,8 @@ from transformers import AutoImageProcessor, AutoTokenizer, CLIPConfig, CLIPMode
 from transformers.utils import logging
 
 from babelclip.encoders.frozen import FrozenTextTower
-from babelclip.encoders.pictures import open_picture
+from babelclip.encoders.looking import look
+from babelclip.encoders.videos import FRAMES, check_frames
 from babelclip.errors import ModelError
 
 if TYPE_CHECKING:
@@ -24,17 +25,21 @@ if TYPE_CHECKING:
 class ClipEncoder:
     """A frozen CLIP in float32; see ``DualEncoder`` for the attributes."""
 
-    def __init__(self, source: str | Path, *, name: str, device: torch.device) -> None:
+    def __init__(self, source: str | Path, *, name: str, device: torch.device, frames: int = FRAMES) -> None:
         """Load a model.
 
         Args:
             source: a ``CLIPModel`` folder or a hub id.
             name: how messages and results call it.
             device: where to run it.
+            frames: of a video, at least 1.
 
         Raises:
             ModelError: weights are missing, or the tokenizer is not a fast one.
+            SettingError: there are to be no frames.
         """
+        self.frames = check_frames(frames)
+        self.incomplete: list[Path] = []
         with _without_progress_bar():
             model, report = CLIPModel.from_pretrained(source, output_loading_info=True, dtype=torch.float32)
         missing = sorted(report["missing_keys"])
@@ -62,15 +67,13 @@ class ClipEncoder:
 
     @torch.inference_mode()
     def encode_images(self, files: Sequence[Path], *, batch_size: int = 64, progress: Progress | None = None) -> Tensor:
-        """Picture files to (N, dim) vectors; see ``DualEncoder``."""
-        vectors = torch.empty(len(files), self.dim)
-        for start in range(0, len(files), batch_size):
-            pictures = [open_picture(file) for file in files[start : start + batch_size]]
-            pixels = self._processor(images=pictures, return_tensors="pt")["pixel_values"].to(self.device)
-            output = self._model.get_image_features(pixel_values=pixels).pooler_output
-            vectors[start : start + len(pictures)] = output.float().cpu()
+        """Files to (N, dim) vectors; see ``DualEncoder``."""
+        vectors = torch.zeros(len(files), self.dim)
+        for batch in look(files, batch_size=batch_size, frames=self.frames, incomplete=self.incomplete):
+            pixels = self._processor(images=batch.pictures, return_tensors="pt")["pixel_values"].to(self.device)
+            batch.put(self._model.get_image_features(pixel_values=pixels).pooler_output.float().cpu(), vectors)
             if progress is not None:
-                progress(start + len(pictures), len(files))
+                progress(batch.done, len(files))
         return vectors
 
 
