@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from fractions import Fraction
 
 import av
@@ -69,3 +70,25 @@ def greys(pictures, count):
     table = np.array([grey(i, count) for i in range(count)])
     corner = [np.asarray(picture)[-8:, -8:].mean() for picture in pictures]
     return [int(np.abs(table - value).argmin()) for value in corner]
+
+
+def cut(file, share):
+    """Keep the first part of a file."""
+    content = file.read_bytes()
+    file.write_bytes(content[: int(share * len(content))])
+
+
+class Alive:
+    """Counts things that are alive at the same time."""
+
+    def __init__(self):
+        self.now = self.most = 0
+
+    def add(self, thing):
+        self.now += 1
+        self.most = max(self.most, self.now)
+        weakref.finalize(thing, self.remove)
+        return thing
+
+    def remove(self):
+        self.now -= 1

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torch.nn.functional import normalize
 
-import babelclip
-from babelclip.data import Cache, Teacher
-from babelclip.data.features import content_key
-from babelclip.encoders import is_video, load_encoder, looking, sample_frames, videos
+from babelclip.encoders import is_video, load_encoder, sample_frames, videos
 from babelclip.errors import DataError, MissingExtraError, SettingError
 
 av = pytest.importorskip("av", reason="videos need the extra [video]")
 
-from films import greys, hear, read_all, write_film  # noqa: E402
+from films import Alive, cut, greys, hear, read_all, write_film  # noqa: E402
 
 KINDS = {
     "plain.mp4": {}, "b.mp4": {"codec": "libx264", "b_frames": 3}, "one-key.mp4": {"codec": "libx264", "gop": 999},
@@ -160,11 +153,6 @@ BAD = {
 }
 
 
-def cut(file, share):
-    content = file.read_bytes()
-    file.write_bytes(content[: int(share * len(content))])
-
-
 def hollow(file):
     """Leave the container as it is and fill all pictures with zeros."""
     with av.open(str(file)) as container:
@@ -230,22 +218,6 @@ def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch):
         sample_frames(tmp_path / "a.mp4")
 
 
-class Alive:
-    """Counts things that are alive at the same time."""
-
-    def __init__(self):
-        self.now = self.most = 0
-
-    def add(self, thing):
-        self.now += 1
-        self.most = max(self.most, self.now)
-        weakref.finalize(thing, self.remove)
-        return thing
-
-    def remove(self):
-        self.now -= 1
-
-
 def test_memory_does_not_grow_with_the_length(tmp_path, monkeypatch):
     """Pictures that are alive at the same time, and decoded frames, each counted from when our code gets it."""
     pictures, frames = Alive(), Alive()
@@ -268,108 +240,3 @@ def test_memory_does_not_grow_with_the_length(tmp_path, monkeypatch):
             assert frames.most <= 4, "the one that is shown, the next one, and what else a packet held"
             del taken
             assert (pictures.now, frames.now) == (0, 0)
-
-
-@pytest.fixture(scope="module")
-def films(tmp_path_factory):
-    """Videos of 24, 5 and 1 frames."""
-    folder = tmp_path_factory.mktemp("films")
-    return [write_film(folder / f"{count}.mp4", count) for count in (24, 5, 1)]
-
-
-def by_hand(encoder, film, folder):
-    """The mean of the vectors of a video's frames, each written as a picture and normalised."""
-    files = []
-    for i, picture in enumerate(sample_frames(film, encoder.frames).pictures):
-        files.append(folder / f"{film.stem}-{i}.png")
-        picture.save(files[-1])
-    return normalize(encoder.encode_images(files), dim=1).mean(0)
-
-
-def test_a_video_is_the_mean_of_its_frames(films, tmp_path, pictoclip):
-    expected = torch.stack([by_hand(pictoclip.encoder, film, tmp_path) for film in films])
-    for size in (64, 7, 1):
-        found = pictoclip.encoder.encode_images(films, batch_size=size)
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
-    assert torch.equal(pictoclip.encode_images(films), pictoclip.encoder.encode_images(films))
-    assert (found[0] - found[2]).abs().max() > 1e-2
-
-
-def test_pictures_beside_videos_stay_what_they_are(films, captions, tiny):
-    pictures = sorted(captions.glob("*.png"))[:9]
-    alone = tiny.encode_images(pictures)
-    mixed = [pictures[0], films[0], *pictures[1:5], films[2], films[1], *pictures[5:]]
-    seen = []
-    found = tiny.encode_images(mixed, batch_size=5, progress=lambda *both: seen.append(both))
-    torch.testing.assert_close(found[[0, 2, 3, 4, 5, 8, 9, 10, 11]], alone, rtol=0, atol=1e-6)
-    torch.testing.assert_close(found[[1, 7, 6]], tiny.encode_images(films), rtol=0, atol=1e-6)
-    done = [one for one, _ in seen]
-    assert done == sorted(done)
-    assert seen[-1] == (12, 12)
-
-
-def test_pictures_alone_are_encoded_as_before(captions, tiny):
-    """Bit for bit what the tower says of each batch."""
-    pictures = sorted(captions.glob("*.png"))
-    expected = []
-    for start in range(0, len(pictures), 10):
-        opened = [Image.open(file).convert("RGB") for file in pictures[start : start + 10]]
-        with torch.inference_mode():
-            pixels = tiny._processor(images=opened, return_tensors="pt")["pixel_values"]
-            expected.append(tiny._model.get_image_features(pixel_values=pixels).pooler_output)
-    assert torch.equal(tiny.encode_images(pictures, batch_size=10), torch.cat(expected))
-
-
-def test_no_more_is_held_than_a_batch_and_a_video(films, tiny, monkeypatch):
-    alive, plain = Alive(), looking.sample_frames
-
-    def counted(*all):
-        taken = plain(*all)
-        for picture in taken.pictures:
-            alive.add(picture)
-        return taken
-
-    monkeypatch.setattr(looking, "sample_frames", counted)
-    tiny.encode_images(films[:1] * 10, batch_size=16)
-    assert 16 < alive.most <= 16 + 12, "a batch and a video"
-    assert alive.now == 0
-
-
-def test_the_cache_knows_videos_by_content_and_number_of_frames(films, tmp_path, tiny_folder, monkeypatch):
-    copied = shutil.copy(films[0], tmp_path / "elsewhere.mp4")
-    vectors = {}
-    for frames in (12, 3):
-        encoder = load_encoder(tiny_folder, device="cpu", frames=frames)
-        vectors[frames] = Teacher(encoder, Cache(tmp_path / "cache")).encode_images(films)[:]
-    assert not torch.equal(vectors[12][0], vectors[3][0])
-    encoder = load_encoder(tiny_folder, device="cpu")
-    monkeypatch.setattr(type(encoder), "encode_images", lambda *_, **__: pytest.fail("encoded again"))
-    teacher = Teacher(encoder, Cache(tmp_path / "cache"))
-    assert torch.equal(teacher.encode_images([copied, films[1]])[:], vectors[12][:2])
-
-
-def test_large_files_are_hashed_in_parts_and_pictures_keep_their_keys(films, captions, tiny, monkeypatch):
-    picture = captions / "0-0.png"
-    expected = content_key(picture.read_bytes())
-    monkeypatch.setattr(Path, "read_bytes", lambda *_: pytest.fail("read whole"))
-    teacher = Teacher(tiny)
-    assert teacher._image_key(picture) == expected
-    assert teacher._image_key(films[0]) != teacher._image_key(films[1])
-
-
-def test_learning_from_a_folder_of_videos(tmp_path, tiny_folder, quick):
-    rows = ["image\ten\tde"]
-    for i in range(8):
-        colour = np.array([i & 1, i >> 1 & 1, i >> 2 & 1], np.uint8) * 200
-        write_film(
-            tmp_path / f"films/{i}.mp4", 6, picture=lambda *_, colour=colour: np.full((48, 64, 3), colour, np.uint8)
-        )
-        rows.append(f"films/{i}.mp4\tfilm number {i} is here\tfilm nummer {i} ist hier")
-    (tmp_path / "de.train.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    student = babelclip.load(tiny_folder, device="cpu", frames=4)
-    assert student.encoder.frames == 4
-    report = student.learn("de", tmp_path / "de.train.tsv", settings=quick)
-    assert report.steps > 0
-    scores = student.evaluate(student.examples("de", tmp_path / "de.train.tsv"))
-    assert 0 <= scores["img_r1"] <= 100
-    assert student.languages == ("de",) or list(student.languages) == ["de"]
