@@ -4,9 +4,9 @@
     python recipes/moving_pictograms.py --out build/moving --concepts 50   # the first 50 of each split
     babelclip learn --language de --data build/moving/de.train.tsv --test build/moving/de.test.tsv --out build/moving-de
 
-Each drawing moves in ``--videos`` of eleven ways: to a side, up, down, growing, shrinking, spinning, appearing, fading,
-or not at all. A video has 25 frames of 96 x 96 pixels, 12 a second, MPEG-4. The folder is a data set of the kind
-``folder``: ``LANGUAGE.SPLIT.tsv`` with the columns image, en, LANGUAGE, where image is the video's path.
+Each drawing moves in ``--videos`` of eleven ways: to a side, up, down, growing, shrinking, spinning, swinging,
+appearing, fading, or not at all. A video has 25 frames of 96 x 96 pixels, 12 a second, MPEG-4. The folder is a data set
+of the kind ``folder``: ``LANGUAGE.SPLIT.tsv`` with the columns image, en, LANGUAGE, where image is the video's path.
 
 Concepts and their split are those of ``babelclip.benchmarks.openmoji``: no test drawing and no test name is in
 training, but every motion is. Names come from the package ``emoji``; the words for motions are ours, chosen so that
@@ -15,10 +15,10 @@ they do not depend on gender or number. The seed fixes which motions a drawing g
 What a mean over frames can tell: not the direction of time. A drawing that moves to the left shows the same places as
 one that moves to the right, in the other order (the twelve frames that are usually taken of 25 lie evenly about the
 middle one), so their means are equal but for traces of the compression; growing and shrinking, appearing and fading
-likewise. So of the eleven motions eight come in pairs that only chance can choose between. It can
-tell the axis of a motion, that a drawing spins or swings, that its size or its paleness varies, or that nothing
-changes, as far as the image tower tells such frames apart. A single frame (``--frames 1``) is the one in the middle:
-there all that moves to a side stands still.
+likewise. So eight of the eleven motions come in pairs that only chance can choose between. It can tell the axis of a
+motion, that a drawing spins or swings, that its size or its paleness varies, or that nothing changes, as far as the
+image tower tells such frames apart. A single frame (``--frames 1``) is the one in the middle: there all that moves up,
+down or to a side looks alike.
 """
 
 from __future__ import annotations

@@ -13,10 +13,14 @@ from torch.nn.functional import normalize
 from typer.testing import CliRunner
 
 import babelclip
+from babelclip.benchmarks import DATASETS
+from babelclip.benchmarks.plan import make_plan
+from babelclip.benchmarks.prepare import Where, prepare
 from babelclip.cli.main import app
 from babelclip.data import Cache, Teacher
 from babelclip.data.features import content_key
 from babelclip.encoders import load_encoder, looking, sample_frames
+from babelclip.errors import SettingError
 
 pytest.importorskip("av", reason="videos need the extra [video]")
 
@@ -126,6 +130,22 @@ def test_learning_from_a_folder_of_videos(tmp_path, tiny_folder, quick):
     scores = student.evaluate(student.examples("de", tmp_path / "de.train.tsv"))
     assert 0 <= scores["img_r1"] <= 100
     assert student.languages == ("de",) or list(student.languages) == ["de"]
+
+
+def test_a_benchmark_plan_says_how_many_frames(films, tmp_path, tiny_folder):
+    rows = ["image\ten\tde", *(f"{film}\tfilm {i}\tfilm {i}" for i, film in enumerate(films))]
+    for split in ("train", "test"):
+        (tmp_path / f"de.{split}.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    content = {"base": str(tiny_folder), "train": {"dataset": "folder"}, "test": [{"dataset": "folder"}]}
+    vectors = {}
+    for frames in (12, 2):
+        plan = make_plan({**content, "frames": frames})
+        ready = prepare(plan, Where(tmp_path, folders={"folder": tmp_path}, device="cpu"), DATASETS)
+        vectors[frames] = ready.stages["de"].train.images[:]
+        assert torch.equal(vectors[frames], load_encoder(tiny_folder, device="cpu", frames=frames).encode_images(films))
+    assert not torch.equal(vectors[12], vectors[2])
+    with pytest.raises(SettingError, match="frames: Input should be greater than or equal to 1"):
+        make_plan({**content, "frames": 0})
 
 
 def test_what_the_command_line_says_of_videos(tmp_path, tiny_folder):

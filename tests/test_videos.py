@@ -61,10 +61,29 @@ def test_frames_are_those_of_a_slow_obvious_version(name, count, tmp_path):
 @pytest.mark.parametrize("name", ["plain.mp4", "keys.mp4", "b.mkv"])
 def test_time_counts_and_not_the_number_of_frames(name, tmp_path):
     film = write_film(tmp_path / name, len(VARYING), times=VARYING, **KINDS[name])
+    assert not sample_frames(film, 8).incomplete
     taken = greys(sample_frames(film, 8).pictures, len(VARYING))
     assert taken == slowly(film, 8)
     assert taken != [1, 4, 7, 10, 13, 16, 19, 22], "by number"
     assert taken.count(18) + taken.count(21) > 2, "frames that stand still for seconds"
+
+
+@pytest.mark.parametrize("name", ["late.mp4", "late.mkv"])
+def test_videos_may_begin_late(name, tmp_path):
+    film = write_film(tmp_path / name, 24, times=[500 + 10 * i for i in range(24)])
+    taken = sample_frames(film, 5)
+    assert greys(taken.pictures, 24) == [2, 6, 11, 16, 20]
+    assert not taken.incomplete
+
+
+def test_without_times_the_number_of_a_frame_is_its_time(tmp_path):
+    film = write_film(tmp_path / "stream.mpg", 24, codec="libx264", b_frames=2, kind="h264")
+    with av.open(str(film)) as container:
+        assert all(packet.pts is None for packet in container.demux(video=0)), "nothing but pictures"
+    taken = sample_frames(film, 6)
+    assert greys(taken.pictures, 24) == [2, 6, 10, 14, 18, 22]
+    assert not taken.incomplete
+    assert greys(sample_frames(film, 99).pictures, 24) == list(range(24))
 
 
 def test_many_key_frames_are_sought_and_few_are_not(tmp_path, monkeypatch):

@@ -140,8 +140,8 @@ class _Video:
         if not frames:
             return None
         end = last + (length or max(1, (last - start) // max(1, frames - 1)))
-        declared = self._declared()
-        return _Times(start, end, frames, keys, missing=end - start < (1 - MISSING) * declared)
+        reached = max(end, end - start)  # some count from 0, some from the first picture
+        return _Times(start, end, frames, keys, missing=reached < (1 - MISSING) * self._declared())
 
     def _declared(self) -> float:
         """How long the pictures last by the file's own account, in ticks; 0 where it does not say."""
