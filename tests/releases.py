@@ -149,10 +149,64 @@ def pictograms() -> dict[str, bytes]:
     return {"concepts.json": dump({"concepts": concepts})}
 
 
+def msrvtt() -> dict[str, bytes]:
+    splits = ("train", "train", "validate", "test", "test")
+    data = {
+        "info": {"year": "2016"},
+        "videos": [
+            {"id": i, "video_id": f"video{i}", "category": 9, "url": "https://", "start time": 1.5, "end time": 9.0,
+             "split": split}
+            for i, split in enumerate(splits)
+        ],
+        "sentences": [
+            {"sen_id": 5 * i + k, "video_id": f"video{i}", "caption": text("en", f"{i}.{k}")}
+            for k in range(2) for i in range(len(splits))
+        ],
+    }  # fmt: skip
+    files = {"MSRVTT_data.json": dump(data)}
+    for tag in ("de", "zh"):
+        files[f"captions/{tag}.json"] = dump(
+            {f"video{i}": [text(tag, f"{i}.{k}") for k in range(2)] for i in range(len(splits))}
+        )
+    return files
+
+
+def msrvtt_1ka() -> dict[str, bytes]:
+    test = [f"ret{i},msr{i},video{i},Cat  {i}.1" for i in (4, 2)]
+    return msrvtt() | {
+        "MSRVTT_train.9k.csv": lines(["video_id", "video0", "video1", "video3"]),
+        "MSRVTT_JSFUSION_test.csv": lines(["key,vid_key,video_id,sentence", *test]),
+    }
+
+
+def vatex() -> dict[str, bytes]:
+    def clips(split: str, *, chinese: bool = True) -> bytes:
+        names = [f"{split}_-{i}_000122_000132" for i in range(2)]
+        return dump([
+            {"videoID": name, "enCap": [text("en", f"{name} {k}") for k in range(3)]}
+            | ({"chCap": [text("zh", f"{name} {k}") for k in range(3)]} if chinese else {})
+            for name in names
+        ])  # fmt: skip
+
+    return {
+        "vatex_training_v1.0.json": clips("train"),
+        "vatex_validation_v1.0.json": clips("val"),
+        "vatex_public_test_english_v1.1.json": clips("test", chinese=False),
+    }
+
+
+def msvd() -> dict[str, bytes]:
+    names = {split: [f"{split}-_{i}_5_15" for i in range(2)] for split in ("train", "val", "test")}
+    rows = [f"{name} {text('en', f'{name} {k}')}" for k in range(2) for each in names.values() for name in each]
+    files = {f"{split}_list.txt": lines(each) for split, each in names.items()}
+    return files | {"AllVideoDescriptions.txt": lines(["# MSVD: video id, description", "", *rows])}
+
+
 RELEASES = {
     "crossmodal3600": crossmodal3600, "mscoco36": mscoco36, "multi30k": multi30k,
     "multi30k-task1": multi30k_task1, "mscoco-ml": mscoco_ml,
     "xtd10": xtd10, "flickr8k-multi": flickr8k_multi, "pictograms": pictograms,
+    "msrvtt": msrvtt, "msrvtt-1ka": msrvtt_1ka, "vatex": vatex, "msvd": msvd,
 }  # fmt: skip
 PICTURES = {
     "crossmodal3600": [f"k{i}.jpg" for i in range(3)], "mscoco36": PATHS, "mscoco-ml": PATHS,
@@ -160,6 +214,9 @@ PICTURES = {
     "multi30k-task1": [f"{split}{i}.jpg" for split in ("train", "test") for i in range(3)],
     "xtd10": [image["filename"] for image in COCO], "flickr8k-multi": [f"{i}.jpg" for i in range(4)],
     "pictograms": [f"images/{s}/c{i}.webp" for s in ("fluent3d", "noto") for i in range(3)],
+    "msrvtt": [f"video{i}" for i in range(5)], "msrvtt-1ka": [f"video{i}" for i in range(5)],
+    "vatex": [f"{split}_-{i}_000122_000132" for split in ("train", "val", "test") for i in range(2)],
+    "msvd": [f"{split}-_{i}_5_15" for split in ("train", "val", "test") for i in range(2)],
 }  # fmt: skip
 READ = {
     "crossmodal3600": [("en", "test"), ("ar", "test")],
@@ -170,6 +227,10 @@ READ = {
     "xtd10": [(tag, "test") for tag in ("de", "en", "es", "ja")],
     "flickr8k-multi": [(tag, split) for tag in ("ar", "en", "es") for split in ("train", "test")],
     "pictograms": [("de", split) for split in ("train", "test", "test-noto")],
+    "msrvtt": [(tag, split) for tag in ("en", "de", "zh") for split in ("train", "val", "test")],
+    "msrvtt-1ka": [(tag, split) for tag in ("en", "de", "zh") for split in ("train", "test")],
+    "vatex": [("en", "train"), ("en", "val"), ("en", "test"), ("zh", "train"), ("zh", "val")],
+    "msvd": [("en", split) for split in ("train", "val", "test")],
 }
 
 
@@ -227,6 +288,8 @@ def count_plainly(name: str, folder: Path, language: str, split: str) -> int:  #
             one for one in found if one["split"] == split and english.get(one["filename"], {}).get("split") == split
         ]
         return sum(len(one["sentences"]) for one in mine)
+    if name in ("msrvtt", "msrvtt-1ka", "vatex", "msvd"):
+        return count_videos(name, load, rows, language, split)
     images = load("dataset_coco.json")["images"]
     mine = [one for one in images if one["split"] == split or (split, one["split"]) == ("train", "restval")]
     if language == "en":
@@ -242,3 +305,22 @@ def count_plainly(name: str, folder: Path, language: str, split: str) -> int:  #
         found = [one["image_id"] for one in load(f"stair_captions_v1.2_{part}.json")["annotations"]]
         total += sum(image in wanted or image not in known for image in found)
     return total
+
+
+def count_videos(name, load, rows, language: str, split: str) -> int:
+    """The same for data sets of videos."""
+    if name == "vatex":
+        file = {"train": "training_v1.0", "val": "validation_v1.0", "test": "public_test_english_v1.1"}[split]
+        return sum(len(one["enCap" if language == "en" else "chCap"]) for one in load(f"vatex_{file}.json"))
+    if name == "msvd":
+        mine = [row.strip() for row in rows(f"{split}_list.txt")]
+        written = [row.strip().split(" ")[0] for row in rows("AllVideoDescriptions.txt") if not row.startswith("#")]
+        return sum(video in mine for video in written)
+    data = load("MSRVTT_data.json")
+    if name == "msrvtt":
+        mine = [one["video_id"] for one in data["videos"] if one["split"] == {"val": "validate"}.get(split, split)]
+    elif split == "train":
+        mine = [row.strip().strip('"') for row in rows("MSRVTT_train.9k.csv") if row][1:]
+    else:
+        return len([row for row in rows("MSRVTT_JSFUSION_test.csv") if row.strip("\r")]) - 1
+    return sum(one["video_id"] in mine for one in data["sentences"])

@@ -7,8 +7,11 @@ from babelclip.benchmarks.flickr8k import FLICKR8K
 from babelclip.benchmarks.folder import FOLDER
 from babelclip.benchmarks.mscoco1k import MSCOCO_ML
 from babelclip.benchmarks.mscoco36 import MSCOCO36
+from babelclip.benchmarks.msrvtt import MSRVTT, MSRVTT_1KA
+from babelclip.benchmarks.msvd import MSVD
 from babelclip.benchmarks.multi30k import MULTI30K, MULTI30K_TASK1
 from babelclip.benchmarks.pictograms import PICTOGRAMS
+from babelclip.benchmarks.vatex import VATEX
 from babelclip.benchmarks.xtd10 import XTD10
 from babelclip.registry import Registry
 
@@ -26,6 +29,10 @@ DATASETS: Registry[Dataset] = Registry(
             MULTI30K_TASK1,
             MSCOCO_ML,
             XTD10,
+            MSRVTT,
+            MSRVTT_1KA,
+            VATEX,
+            MSVD,
         )
     },
 )

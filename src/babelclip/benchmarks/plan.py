@@ -5,6 +5,7 @@
     lexicon = "own"                          # or a multilingual language model, a folder or hub id (docs/mla.md)
     orders = ["order222", "seed7"]           # also "as-given", or lists of tags
     methods = ["cll", "cll+teir"]
+    frames = 12                              # how many stand for a video
     seeds = [0, 1, 2]
 
     [train]
@@ -32,6 +33,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from babelclip.config import PAPER, TaskSettings, change_settings, recipe_for
+from babelclip.encoders import FRAMES
 from babelclip.errors import SettingError, UnknownNameError
 from babelclip.languages import LANGUAGES, normalise_tag
 from babelclip.methods import compose
@@ -64,8 +66,8 @@ class Source(_Strict):
 class Train(Source):
     """Training texts.
 
-    ``validation`` names the split that chooses the best epoch (the papers' rule); ``texts`` limits how many of a language
-    are learnt from, drawn at random.
+    ``validation`` names the split that chooses the best epoch (the papers' rule); ``texts`` is how many of a language
+    are learnt from at most, drawn at random.
     """
 
     split: str = "train"
@@ -84,6 +86,7 @@ class Plan(_Strict):
     methods: list[str] = Field(default=["cll", "cll+teir"], min_length=1)
     lexicon: Text = "own"
     lexicon_width: Annotated[int, Field(ge=1)] | None = None
+    frames: Annotated[int, Field(ge=1)] = FRAMES
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
     incremental: bool = True
     settings: dict[str, int | float | str] = {}

@@ -102,7 +102,12 @@ def prepare(plan: Plan, where: Where, datasets: Registry[Dataset], bar: Bar | No
             corpora[source, language] = corpus
     words = None if plan.lexicon == "own" else plan.lexicon
     student = load(
-        plan.base, lexicon=words, lexicon_width=plan.lexicon_width, device=where.device, cache=Cache(where.cache)
+        plan.base,
+        lexicon=words,
+        lexicon_width=plan.lexicon_width,
+        device=where.device,
+        cache=Cache(where.cache),
+        frames=plan.frames,
     )
     ready = {
         (source, language): student.teacher.prepare(corpus, bar(f"looking at pictures, {language}") if bar else None)

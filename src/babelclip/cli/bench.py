@@ -11,7 +11,7 @@ from babelclip.benchmarks.job import Job, Listener
 from babelclip.benchmarks.plan import make_plan, read_plan
 from babelclip.benchmarks.prepare import Prepared, Where
 from babelclip.benchmarks.run import RESULTS, run_bench
-from babelclip.cli.console import console, note, program, progress_bars, quieten
+from babelclip.cli.console import console, note, program, progress_bars, quieten, tell_incomplete
 from babelclip.config import change_settings
 from babelclip.continual.stream import Stage
 from babelclip.data import user_cache
@@ -181,6 +181,7 @@ def _tell_prepared(prepared: Prepared) -> None:
     console.print(f"Data {prepared.data.name}, fingerprint {prepared.data.fingerprint[:12]}")
     for language in prepared.languages:
         console.print(f"  {language}: {_sizes(prepared.stages[language])}")
+    tell_incomplete(encoder.incomplete)
     for (source, reason), counts in prepared.skipped.items():
         note(f"{source} left out {reason}: {', '.join(f'{tag} {count:,}' for tag, count in counts.items())}")
 

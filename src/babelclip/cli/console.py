@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -130,3 +130,9 @@ def tell_all(*listeners: OnStep) -> OnStep:
 def note(message: str) -> None:
     """Print something that the user should know and that is no failure."""
     errors.print(f"note: {message}", markup=False)
+
+
+def tell_incomplete(videos: Sequence[Path]) -> None:
+    """Say which videos are cut off or damaged inside; of those in the cache it was said when they came there."""
+    if videos:
+        note(f"cut-off or damaged videos: {len(videos):,}, first {videos[0]}; the frames that can be read are used")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from babelclip.cli.console import console, progress_bars, quieten
+from babelclip.cli.console import console, progress_bars, quieten, tell_incomplete
 from babelclip.cli.learn import Columns, Runtime, print_scores
 from babelclip.continual import load
 from babelclip.evaluation import chance_scores
@@ -29,9 +29,10 @@ def run_evaluate(
     """
     quieten()
     corpus = columns.read(data, language)
-    student = load(model, base=base, plug=plug, device=runtime.device, cache=runtime.cache)
+    student = load(model, base=base, plug=plug, device=runtime.device, cache=runtime.cache, frames=runtime.frames)
     with progress_bars() as bars:
         examples = student.teacher.prepare(corpus, bars.bar("looking at pictures"))
+    tell_incomplete(student.encoder.incomplete)
     scores = student.evaluate(examples)
     if as_json:
         chance = chance_scores(examples.owner, len(examples.files))

@@ -9,11 +9,12 @@ from pathlib import Path
 from shlex import quote
 
 from babelclip.acquirers.store import MODULES, TENSORS
-from babelclip.cli.console import console, note, program, progress_bars, quieten, tell_all
+from babelclip.cli.console import console, note, program, progress_bars, quieten, tell_all, tell_incomplete
 from babelclip.config import TaskSettings, change_settings, recipe_for
 from babelclip.continual import load
 from babelclip.continual.stream import JOINT
 from babelclip.data import Cache, Corpus, Examples, join_examples, read_captions, read_image_vectors
+from babelclip.encoders import FRAMES
 from babelclip.errors import SettingError
 from babelclip.evaluation import METRICS, chance_scores
 from babelclip.files import remove_temporaries
@@ -60,11 +61,16 @@ class Columns:
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where to run, what is kept between runs, and a folder for TensorBoard curves."""
+    """Where to run, what is kept between runs, a folder for TensorBoard curves, and the number of frames of a video."""
 
     device: str | None
     cache: Cache
     tensorboard: Path | None = None
+    frames: int = FRAMES
+
+    def options(self) -> str:
+        """The options that say the same of the data on a command line; empty where all is as usual."""
+        return "" if self.frames == FRAMES else f" --frames {self.frames}"
 
 
 @dataclass(frozen=True)
@@ -116,7 +122,7 @@ def run_learn(
             for name, file in files.items() if file is not None}  # fmt: skip
     student = load(
         start.base, lexicon=start.lexicon, lexicon_width=start.lexicon_width, device=runtime.device,
-        cache=runtime.cache,
+        cache=runtime.cache, frames=runtime.frames,
     )  # fmt: skip
     if student.encoder.device.type == "cpu":
         keep_freed_memory()
@@ -138,6 +144,7 @@ def run_learn(
                 name: [student.teacher.prepare(corpus, bars.bar(f"looking at pictures, {name}")) for corpus in corpora]
                 for name, corpora in read.items()
             }
+        tell_incomplete(student.encoder.incomplete)
         before = [student.evaluate(one) for one in ready.get("test", [])]
         train = ready["train"][0] if len(tags) == 1 else join_examples(ready["train"], JOINT)
         report = student.learn(
@@ -153,7 +160,7 @@ def run_learn(
     _print_report(report, settings, float(student.encoder.token_table.std()))
     for test, scores in zip(ready.get("test", []), before, strict=True):
         print_scores(test, {"before": scores, "after": student.evaluate(test)})
-    _print_next(out, tags, method, files["test"], columns)
+    _print_next(out, tags, method, files["test"], columns.options() + runtime.options())
 
 
 def _file_of(file: Path, tag: str, tags: Sequence[str]) -> Path:
@@ -166,10 +173,9 @@ def _file_of(file: Path, tag: str, tags: Sequence[str]) -> Path:
     return file.with_name(file.name.replace("{}", tag))
 
 
-def _print_next(out: Path, tags: Sequence[str], method: str, test: Path | None, columns: Columns) -> None:
+def _print_next(out: Path, tags: Sequence[str], method: str, test: Path | None, where: str) -> None:
     """Say what can be done with what was learnt."""
     console.print(f"Written to {out}. Next:")
-    where = columns.options()
     model, more, method = (quote(str(one)) for one in (out, f"{out}-XX", method))
     held_out = quote(str(_file_of(test or Path("TEST.tsv"), tags[0], tags[:1])))
     console.print(f"  {program()} evaluate --model {model} --language {tags[0]} --data {held_out}{where}")

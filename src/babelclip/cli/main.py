@@ -56,6 +56,7 @@ WordsOf = Annotated[
     typer.Option(metavar="FOLDER", help="Words of a multilingual language model, folder or hub id (docs/mla.md)."),
 ]
 WordsWidth = Annotated[int | None, typer.Option(min=1, help="Random rows of this width instead of its embeddings.")]
+Frames = Annotated[int, typer.Option(min=1, help="Frames that stand for a video.")]
 TextColumn = Annotated[str | None, typer.Option(help="Column with the text in LANGUAGE; else named as the tag.")]
 
 
@@ -130,6 +131,7 @@ def learn(
     cache: CacheFolder = None,
     cache_dtype: CacheDtype = "float32",
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard curves.")] = None,
+    frames: Frames = 12,
 ) -> None:
     """Teach a model one language from your own captions; interrupted, the same command goes on where it was."""
     from babelclip.cli.learn import Columns, Runtime, Start, run_learn
@@ -141,7 +143,7 @@ def learn(
         language, out, start=Start(base, lexicon, lexicon_width, again), method=method,
         files={"train": data, "test": test, "validation": validation},
         columns=Columns(image_column, english_column, text_column, images, image_vectors),
-        runtime=Runtime(device, user_cache(cache, dtype=cache_dtype), tensorboard),
+        runtime=Runtime(device, user_cache(cache, dtype=cache_dtype), tensorboard, frames),
         changes=[*(f"{name}={value}" for name, value in given.items() if value is not None), *(changes or [])],
     )  # fmt: skip
 
@@ -164,6 +166,7 @@ def evaluate(
     device: Device = None,
     cache: CacheFolder = None,
     cache_dtype: CacheDtype = "float32",
+    frames: Frames = 12,
 ) -> None:
     """Measure retrieval in one language, text to image and image to text, beside the chance level."""
     from babelclip.cli.evaluate import run_evaluate
@@ -171,7 +174,7 @@ def evaluate(
     from babelclip.data import user_cache
 
     columns = Columns(image_column, english_column, text_column, images, image_vectors)
-    runtime = Runtime(device, user_cache(cache, dtype=cache_dtype))
+    runtime = Runtime(device, user_cache(cache, dtype=cache_dtype), frames=frames)
     run_evaluate(language, data, model=model, base=base, plug=plug_in, columns=columns, as_json=json, runtime=runtime)
 
 

@@ -13,7 +13,7 @@ from babelclip.acquirers.store import load_learnt, pack_learnt
 from babelclip.config import TaskSettings, recipe_for
 from babelclip.data import Cache, Corpus, Examples, Teacher, read_captions, user_cache
 from babelclip.data.examples import base_lexicon
-from babelclip.encoders import DEFAULT_MODEL, DualEncoder, load_encoder
+from babelclip.encoders import DEFAULT_MODEL, FRAMES, DualEncoder, load_encoder
 from babelclip.encoders.base import Progress
 from babelclip.errors import ModelError, SettingError
 from babelclip.evaluation import retrieval_scores
@@ -121,10 +121,10 @@ class Student:
         return self.learnt.encode(self.encoder, texts, language, snapshot=snapshot and language is not None)
 
     def encode_images(self, files: Sequence[Path | str], *, progress: Progress | None = None) -> Tensor:
-        """Return (N, dim) vectors of pictures, not normalised; no language ever changes them.
+        """Return (N, dim) vectors of pictures and videos, not normalised; no language ever changes them.
 
         Raises:
-            DataError: a picture is missing or damaged.
+            DataError: a picture or video is missing or damaged.
         """
         return self.encoder.encode_images([Path(file) for file in files], progress=progress)
 
@@ -166,7 +166,7 @@ class Student:
 def load(
     model: Path | str = DEFAULT_MODEL, *, base: Path | str | None = None, plug: bool = False,
     lexicon: Path | str | None = None, lexicon_width: int | None = None, device: str | None = None,
-    cache: Cache | None = None,
+    cache: Cache | None = None, frames: int = FRAMES,
 ) -> Student:  # fmt: skip
     """Load a base model, or a folder of learnt languages together with its base model.
 
@@ -181,16 +181,17 @@ def load(
         lexicon_width: with random rows of this width instead of its word embeddings.
         device: ``cpu``, ``cuda``, ...; by default a GPU where there is one.
         cache: where vectors of pictures and English texts are kept; by default the user's cache (``user_cache``).
+        frames: how many frames stand for a video, at most.
 
     Raises:
         ModelError: the base model cannot be loaded.
-        SettingError: a lexicon is given for a learnt folder.
+        SettingError: a lexicon is given for a learnt folder, or there are to be no frames.
         FormatError: the learnt folder, or a file of the cache, is damaged or belongs to another base model.
     """
     cache = user_cache() if cache is None else cache
     folder = Path(model)
     if not (folder / LEXICON).is_file():
-        encoder = load_encoder(model, device=device)
+        encoder = load_encoder(model, device=device, frames=frames)
         words = base_lexicon(encoder)
         if lexicon is not None:
             words = read_multilingual(lexicon, words, width=lexicon_width)
@@ -201,7 +202,7 @@ def load(
         )
     named = read_lexicon_file(folder).base
     try:
-        encoder = load_encoder(base or named, device=device)
+        encoder = load_encoder(base or named, device=device, frames=frames)
     except ModelError as error:
         raise ModelError(
             f"the base model of {str(model)!r}, {str(base or named)!r}, cannot be loaded: {error.what}",

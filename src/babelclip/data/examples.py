@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from babelclip.data.cache import Cache
-from babelclip.data.features import Features, Key, content_key
+from babelclip.data.features import Features, Key, content_key, file_key
 from babelclip.data.gather import Corpus
 from babelclip.data.vectors import ImageVectors
 from babelclip.encoders import DualEncoder, encode_tokens
 from babelclip.encoders.base import Progress
+from babelclip.encoders.videos import is_video
 from babelclip.errors import DataError, ModelError
 from babelclip.lexicon import Lexicon
 
@@ -105,14 +106,14 @@ class Teacher:
         return self._english.features(keys)
 
     def encode_images(self, files: Sequence[Path], progress: Progress | None = None) -> Features:
-        """Return (N, dim) vectors of pictures, known by their content: a copy elsewhere is the same picture.
+        """Return (N, dim) vectors of pictures and videos, known by their content: a copy elsewhere is the same.
 
         Args:
-            files: the pictures.
+            files: the pictures and videos.
             progress: called with (pictures done, pictures to do), counting those that are new.
 
         Raises:
-            DataError: a picture is missing or damaged.
+            DataError: a picture or video is missing or damaged.
         """
         keys = [self._image_key(file) for file in files]
         file_of = dict(zip(keys, files, strict=True))
@@ -164,16 +165,20 @@ class Teacher:
         return vectors.features(ids)
 
     def _image_key(self, file: Path) -> Key:
-        """The key of a picture's content; read again only when its size or time has changed."""
+        """The key of a picture's content, of a video with the number of frames that stand for it.
+
+        A file is read again only when its size or time has changed.
+        """
         try:
             state = file.stat()
             known = (file, state.st_size, state.st_mtime_ns)
             if known not in self._key_of:
-                self._key_of[known] = content_key(file.read_bytes())
+                self._key_of[known] = file_key(file)
         except OSError as error:
             reason = error.strerror or str(error)
             raise DataError(f"the picture cannot be read ({reason})", file=file, fix="Correct the path.") from error
-        return self._key_of[known]
+        key = self._key_of[known]
+        return content_key(b"%d frames of %s" % (self.encoder.frames, key)) if is_video(file) else key
 
 
 def _chunks(keys: list[Key], size: int) -> Iterator[list[Key]]:

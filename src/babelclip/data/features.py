@@ -30,6 +30,16 @@ def content_key(content: bytes) -> Key:
     return hashlib.blake2b(content, digest_size=KEY_BYTES).digest()
 
 
+def file_key(file: Path) -> Key:
+    """Return the key of a file's content; a large one is read in parts.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, lambda: hashlib.blake2b(digest_size=KEY_BYTES)).digest()
+
+
 def keep(file: Path, content: bytes) -> None:
     """Write a file of the cache.
 

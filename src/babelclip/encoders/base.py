@@ -57,6 +57,8 @@ class DualEncoder(Protocol):
         max_length: longest text input in tokens, both special tokens included.
         dim: size of the shared space.
         device: where the towers run.
+        frames: how many frames stand for a video, at most.
+        incomplete: videos met so far of which not all could be read; what could is in their vectors.
     """
 
     name: str
@@ -68,14 +70,17 @@ class DualEncoder(Protocol):
     max_length: int
     dim: int
     device: device
+    frames: int
+    incomplete: list[Path]
 
     @property
     def text_tower(self) -> TextTower:
         """The frozen text tower; ``tower.encode_batch`` runs it from token ids."""
 
     def encode_images(self, files: Sequence[Path], *, batch_size: int = 64, progress: Progress | None = None) -> Tensor:
-        """Return (N, dim) projected image vectors, not normalised.
+        """Return (N, dim) projected vectors of pictures, not normalised, and of videos, the mean over their frames.
 
         Raises:
-            DataError: a picture is missing or damaged; the message names the file.
+            DataError: a picture or video is missing or damaged; the message names the file.
+            MissingExtraError: there are videos, and the package ``av`` is not installed.
         """

@@ -16,10 +16,14 @@ from transformers import AutoImageProcessor, AutoTokenizer, CLIPConfig, CLIPMode
 from transformers.utils import logging
 
 from babelclip.encoders.frozen import FrozenTextTower
+from babelclip.encoders.looking import look
 from babelclip.encoders.pictures import open_picture
+from babelclip.encoders.videos import FRAMES, check_frames
 from babelclip.errors import ModelError
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from babelclip.encoders.base import Progress
 
 BESIDE = (
@@ -36,18 +40,21 @@ class ClipEncoder:
         source: the folder or hub id of its files.
     """
 
-    def __init__(self, source: str | Path, *, name: str, device: torch.device) -> None:
+    def __init__(self, source: str | Path, *, name: str, device: torch.device, frames: int = FRAMES) -> None:
         """Load a model.
 
         Args:
             source: a ``CLIPModel`` folder or a hub id.
             name: how messages and results call it.
             device: where to run it.
+            frames: of a video, at least 1.
 
         Raises:
             ModelError: weights are missing, or the tokenizer is not a fast one.
+            SettingError: there are to be no frames.
         """
-        self.source = source
+        self.source, self.frames = source, check_frames(frames)
+        self.incomplete: list[Path] = []
         model = _load(source, name)
         tokenizer = AutoTokenizer.from_pretrained(source)
         if not getattr(tokenizer, "is_fast", False):
@@ -68,14 +75,13 @@ class ClipEncoder:
 
     @torch.inference_mode()
     def encode_images(self, files: Sequence[Path], *, batch_size: int = 64, progress: Progress | None = None) -> Tensor:
-        """Picture files to (N, dim) vectors; see ``DualEncoder``."""
-        vectors = torch.empty(len(files), self.dim)
-        for start in range(0, len(files), batch_size):
-            pixels = self.prepare_pictures(files[start : start + batch_size]).to(self.device)
-            output = self._model.get_image_features(pixel_values=pixels).pooler_output
-            vectors[start : start + len(pixels)] = output.float().cpu()
+        """Files to (N, dim) vectors; see ``DualEncoder``."""
+        vectors = torch.zeros(len(files), self.dim)
+        for batch in look(files, batch_size=batch_size, frames=self.frames, incomplete=self.incomplete):
+            pixels = self._prepare(batch.pictures).to(self.device)
+            batch.put(self._model.get_image_features(pixel_values=pixels).pooler_output.float().cpu(), vectors)
             if progress is not None:
-                progress(start + len(pixels), len(files))
+                progress(batch.done, len(files))
         return vectors
 
     def prepare_pictures(self, files: Sequence[Path]) -> Tensor:
@@ -84,9 +90,10 @@ class ClipEncoder:
         Raises:
             DataError: a picture is missing or damaged.
         """
-        pixels: Tensor = self._processor(images=[open_picture(file) for file in files], return_tensors="pt")[
-            "pixel_values"
-        ]
+        return self._prepare([open_picture(file) for file in files])
+
+    def _prepare(self, pictures: Sequence[Image]) -> Tensor:
+        pixels: Tensor = self._processor(images=list(pictures), return_tensors="pt")["pixel_values"]
         return pixels
 
     def load_whole(self) -> CLIPModel:

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 
 from babelclip.encoders.base import DualEncoder
 from babelclip.encoders.clip import ClipEncoder
+from babelclip.encoders.videos import FRAMES
 from babelclip.errors import ModelError, SettingError
 from babelclip.registry import Registry
 
@@ -22,16 +23,19 @@ Loader = Callable[..., DualEncoder]
 FAMILIES: Registry[Loader] = Registry("model family", {"clip": ClipEncoder})
 
 
-def load_encoder(name: str | Path = DEFAULT_MODEL, *, device: str | None = None) -> DualEncoder:
+def load_encoder(
+    name: str | Path = DEFAULT_MODEL, *, device: str | None = None, frames: int = FRAMES
+) -> DualEncoder:  # fmt: skip
     """Load a base model.
 
     Args:
         name: ``pictoclip`` (comes with babelclip), a ``CLIPModel`` folder, or a hub id such as
             ``openai/clip-vit-base-patch32``.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; by default a GPU where there is one.
+        frames: how many frames stand for a video, at most.
 
     Raises:
-        SettingError: this machine does not have the device.
+        SettingError: this machine does not have the device, or there are to be no frames.
         ModelError: there is no such model, it is not a dual encoder that we know, or it is damaged.
         UnknownNameError: its family has no loader yet.
     """
@@ -43,7 +47,7 @@ def load_encoder(name: str | Path = DEFAULT_MODEL, *, device: str | None = None)
     try:
         if source.is_dir():
             family = json.loads((source / "config.json").read_text())["model_type"]
-            return FAMILIES[family](source, name=str(name), device=chosen)
+            return FAMILIES[family](source, name=str(name), device=chosen, frames=frames)
         if looks_local:
             raise ModelError(
                 f"there is no folder {str(name)!r}",
@@ -52,7 +56,7 @@ def load_encoder(name: str | Path = DEFAULT_MODEL, *, device: str | None = None)
         from transformers import AutoConfig
 
         family = AutoConfig.from_pretrained(str(name)).model_type
-        return FAMILIES[family](str(name), name=str(name), device=chosen)
+        return FAMILIES[family](str(name), name=str(name), device=chosen, frames=frames)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
         reason = " ".join(str(error).split())[:300] or type(error).__name__
