@@ -34,6 +34,7 @@ def write_film(file, count=24, *, times=None, codec="mpeg4", gop=12, b_frames=0,
         stream.width, stream.height, stream.pix_fmt = *size, pixels
         context = stream.codec_context
         context.gop_size, context.max_b_frames = gop, b_frames
+        context.options = {"sc_threshold": "0"} if codec == "libx264" else {}  # key frames where they are asked for
         if codec == "mpeg4":
             stream.bit_rate = 4_000_000
         if turn is not None:
