@@ -255,6 +255,26 @@ def test_names_are_names_whatever_they_look_like(tmp_path, monkeypatch):
         assert len(sample_frames(Path(film.name)).pictures) == 3
 
 
+def test_covers_are_no_videos_and_odd_titles_no_reason(tmp_path):
+    song = tmp_path / "song.mp4"
+    with av.open(str(song), "w") as container:
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 48, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        hear(container)
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")))
+        container.mux(cover.encode())
+    with av.open(str(song)) as container:
+        assert len(container.streams.video) == 1
+    with pytest.raises(DataError, match="holds no moving pictures"):
+        sample_frames(song)
+    titled = write_film(tmp_path / "titled.mkv", 3, title="caf\u00e9")
+    content = titled.read_bytes()
+    assert b"caf\xc3\xa9" in content
+    titled.write_bytes(content.replace(b"caf\xc3\xa9", b"caf\xe9\xe9"))
+    assert len(sample_frames(titled).pictures) == 3
+
+
 def test_endings_decide():
     assert all(is_video(Path(name)) for name in ("a.mp4", "A.MOV", "b.c.webm"))
     assert not any(is_video(Path(name)) for name in ("mp4", "a.gif", "a.mp4.png", "a"))
