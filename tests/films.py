@@ -25,15 +25,18 @@ def drawing(number, count, size=SIZE):
 
 
 def write_film(file, count=24, *, times=None, codec="mpeg4", gop=12, b_frames=0, turn=None, picture=drawing,
-               options=None, pixels="yuv420p", sound=False, size=SIZE, kind=None):  # fmt: skip
+               options=None, pixels="yuv420p", sound=False, size=SIZE, kind=None, title=None):  # fmt: skip
     """Write a video of ``count`` frames, shown at ``times`` (in hundredths of a second; by default 10 a second)."""
     times = [10 * i for i in range(count)] if times is None else times
     file.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(file), "w", format=kind, options=options or {}) as container:
+        if title is not None:
+            container.metadata["title"] = title
         stream = container.add_stream(codec, rate=10 if file.suffix == ".avi" else 100)
         stream.width, stream.height, stream.pix_fmt = *size, pixels
         context = stream.codec_context
         context.gop_size, context.max_b_frames = gop, b_frames
+        context.options = {"sc_threshold": "0"} if codec == "libx264" else {}  # key frames where they are asked for
         if codec == "mpeg4":
             stream.bit_rate = 4_000_000
         if turn is not None:

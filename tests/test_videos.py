@@ -90,7 +90,7 @@ def test_many_key_frames_are_sought_and_few_are_not(tmp_path, monkeypatch):
     decoded = []
     plain = videos._Video._decode
     monkeypatch.setattr(videos._Video, "_decode", lambda *all: decoded.append(1) or plain(*all))
-    for gop, most in ((5, 60), (999, 999)):
+    for gop, most in ((5, 60), (999, 302)):
         film = write_film(tmp_path / f"{gop}.mp4", 300, codec="libx264", gop=gop)
         decoded.clear()
         taken = sample_frames(film, 4)
@@ -99,17 +99,31 @@ def test_many_key_frames_are_sought_and_few_are_not(tmp_path, monkeypatch):
     assert len(decoded) > 200
 
 
-def test_a_seek_that_lands_behind_its_target_is_not_believed(tmp_path, monkeypatch):
-    film = write_film(tmp_path / "keys.mp4", 100, gop=2)
+@pytest.mark.parametrize("wrong", ["late", "between"])
+def test_a_seek_that_lands_elsewhere_is_not_believed(wrong, tmp_path, monkeypatch):
+    """Behind its target, or on a frame that builds upon others."""
+    film = write_film(tmp_path / "keys.mp4", 100, gop=8)
     expected = [np.asarray(one) for one in sample_frames(film, 5).pictures]
-    plain = videos._Video.seek
-    monkeypatch.setattr(videos._Video, "seek", lambda self, targets: plain(self, [one + 10**9 for one in targets]))
-    assert plain  # far behind the end: the last frame is found, and it is no right answer
-    wrong = [np.asarray(one) for one in sample_frames(film, 5).pictures]
-    assert not np.array_equal(expected[0], wrong[0]), "seek is what is used here"
-    monkeypatch.setattr(videos._Video, "seek", lambda *_: None)
+    tried = []
+
+    class Container:
+        def __init__(self, container):
+            self.demux, self._container = container.demux, container
+
+        def seek(self, target, stream):
+            tried.append(target)
+            if wrong == "late":
+                self._container.seek(target + 9000, stream=stream)
+            else:
+                self._container.seek(target, stream=stream, any_frame=True)
+
+    plain = videos._Video.__init__
+    monkeypatch.setattr(
+        videos._Video, "__init__", lambda self, container, stream: plain(self, Container(container), stream)
+    )
     for one, two in zip(expected, sample_frames(film, 5).pictures, strict=True):
         assert np.array_equal(one, np.asarray(two))
+    assert tried
 
 
 def test_one_frame_few_frames_and_bad_counts(tmp_path):
@@ -164,12 +178,20 @@ BAD = {
     "empty.mp4": (lambda file: file.write_bytes(b""), "the video is empty"),
     "text.mp4": (lambda file: file.write_text("no video at all" * 99), r"damaged, or of a kind .*Invalid data"),
     "list.mp4": (lambda file: file.write_text("#EXTM3U\nsecret.ts\n"), "damaged, or of a kind"),
+    "others.mp4": (lambda file: refer(file, write_film(file.with_name("a.mp4"))), "damaged, or of a kind"),
     "sound.mp4": (only_sound, "holds no moving pictures"),
     "missing.mp4": (lambda file: None, "there is no such video"),
     "folder.mp4": (lambda file: file.mkdir(), "there is no such video"),
     "headless.mp4": (lambda file: cut(write_film(file), 0.5), "damaged, or of a kind"),
     "hollow.mkv": (lambda file: hollow(write_film(file, codec="libx264")), "nothing of the video can be decoded"),
 }
+
+
+def refer(file, other):
+    """A list of files that are to be played one after another."""
+    file.write_text(f"ffconcat version 1.0\nfile {other.name}\n")
+    with av.open(str(file)) as container:
+        assert container.format.name == "concat", "it would be played"
 
 
 def hollow(file):
@@ -224,6 +246,33 @@ def test_damage_inside_is_passed_over_and_said(tmp_path):
     taken = sample_frames(film)
     assert taken.incomplete
     assert len(taken.pictures) == 12
+
+
+def test_names_are_names_whatever_they_look_like(tmp_path, monkeypatch):
+    for name in ("concat:a.mp4", "data:,b.mp4", "-i %d [x] \udcff ü.mp4", "c" * 200 + ".mp4"):
+        film = write_film(tmp_path / "plain.mp4", 3).rename(tmp_path / name)
+        monkeypatch.chdir(tmp_path)
+        assert len(sample_frames(Path(film.name)).pictures) == 3
+
+
+def test_covers_are_no_videos_and_odd_titles_no_reason(tmp_path):
+    song = tmp_path / "song.mp4"
+    with av.open(str(song), "w") as container:
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 48, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        hear(container)
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), format="rgb24")))
+        container.mux(cover.encode())
+    with av.open(str(song)) as container:
+        assert len(container.streams.video) == 1
+    with pytest.raises(DataError, match="holds no moving pictures"):
+        sample_frames(song)
+    titled = write_film(tmp_path / "titled.mkv", 3, title="caf\u00e9")
+    content = titled.read_bytes()
+    assert b"caf\xc3\xa9" in content
+    titled.write_bytes(content.replace(b"caf\xc3\xa9", b"caf\xe9\xe9"))
+    assert len(sample_frames(titled).pictures) == 3
 
 
 def test_endings_decide():

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+FORMATS = "asf,avi,flv,h264,hevc,m4v,matroska,mov,mp4,mpeg,mpegts,mpegvideo,ogg,webm"  # none that names other files
 FRAMES = 12
 MISSING = 0.05  # so much of what a file promises may be absent before it counts as cut off
 _TURNS = {  # signs of a display matrix (a, b, c, d) -> how to turn and mirror the picture
@@ -239,8 +240,9 @@ def _open(file: Path) -> Iterator[_Video]:
         raise DataError("there is no such video", file=file, fix="Correct the path, or leave the row out.")
     if not file.stat().st_size:
         raise DataError("the video is empty", file=file, fix="Restore it from its source, or leave the row out.")
+    options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
     try:
-        container = av.open(f"file:{file}", metadata_errors="replace", options={"protocol_whitelist": "file"})
+        container = av.open(f"file:{file}", metadata_errors="replace", options=options)
     except av.FFmpegError as error:
         raise DataError(
             f"the video is damaged, or of a kind that cannot be read ({error.strerror})",
