@@ -8,7 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 import babelclip
-from babelclip.acquirers import Bottleneck, Learnt
+from babelclip.acquirers import Bottleneck, Learnt, Projection
 from babelclip.benchmarks.plan import make_plan
 from babelclip.benchmarks.prepare import Where
 from babelclip.benchmarks.run import run_bench
@@ -41,6 +41,10 @@ def test_acquirers_of_width_512_have_the_published_number_of_parameters(deep):
     kind = Bottleneck(TowerShape(layers=12, width=512, heads=8, dim=512))
     kind.begin("de", deep, torch.Generator())
     assert sum(one.numel() for one in kind.modules["de"].values()) == 3_154_944
+    projection = Projection(kind.shape, rows_width=768)
+    projection.begin("de", deep, torch.Generator())
+    shared = sum(one.numel() for one in projection.modules[""].values())
+    assert shared + 119_547 * 768 == 92_205_824, "M-BERT's words and the projection"
 
 
 def test_acquirers_start_as_linear_layers_where_asked_for(deep):

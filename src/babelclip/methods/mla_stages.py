@@ -20,7 +20,6 @@ class _Stage(Method):
     """A stage with a rate and a loss of its own."""
 
     paper = "Zhang et al., NeurIPS 2022 (MLA)"
-    needs_language = True
 
     def __post_init__(self) -> None:
         """Refuse options that cannot work."""
