@@ -1,6 +1,6 @@
 """Make a small data set of real video files: the demo's pictograms in motion, with captions in four languages.
 
-    python recipes/moving_pictograms.py --out build/moving                 # 11,100 videos, about 7 minutes
+    python recipes/moving_pictograms.py --out build/moving                 # 11,100 videos, 19 minutes on one busy core
     python recipes/moving_pictograms.py --out build/moving --concepts 50   # the first 50 of each split
     babelclip learn --language de --data build/moving/de.train.tsv --test build/moving/de.test.tsv --out build/moving-de
 

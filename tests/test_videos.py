@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 from pathlib import Path
 
@@ -233,6 +234,25 @@ def test_what_is_left_of_a_video_is_used_and_said(name, options, tmp_path, tiny)
     encoder = load_encoder(tiny.name, device="cpu")
     encoder.encode_images([film, film])
     assert encoder.incomplete == [film]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_whatever_is_done_to_a_video_there_are_frames_or_its_name(name, tmp_path):
+    whole = write_film(tmp_path / name, 16, **KINDS[name]).read_bytes()
+    chance = random.Random(name)
+    file = tmp_path / f"damaged{Path(name).suffix}"
+    for _ in range(25):
+        content = bytearray(whole[: chance.choice((len(whole), chance.randrange(len(whole))))])
+        for _ in range(chance.choice((0, 1, 100)) if content else 0):
+            content[chance.randrange(len(content))] = chance.randrange(256)
+        file.write_bytes(content)
+        try:
+            taken = sample_frames(file, 5)
+        except DataError as error:
+            assert str(file) in str(error)  # noqa: PT017
+        else:
+            assert 1 <= len(taken.pictures) <= 5
+            assert all(picture.mode == "RGB" for picture in taken.pictures)
 
 
 def test_damage_inside_is_passed_over_and_said(tmp_path):
