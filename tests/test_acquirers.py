@@ -18,6 +18,8 @@ from babelclip.methods import METHODS, Stack, compose
 from babelclip.training import train_task
 from towers import LANGUAGES, TEXTS, assert_close, begun, encode
 
+OF_METHODS = [name for name in KINDS if name in METHODS]  # the projection comes with a multilingual lexicon
+SHARED_ALONE = ("full", "projection")
 BY_LANGUAGE = [name for name in KINDS if KINDS[name].needs_language]
 SETTINGS = TaskSettings(vocab_size=400, batch_size=8, epochs=1, learning_rate=1e-2, warm_up=0)
 
@@ -53,7 +55,7 @@ def test_a_new_language_leaves_what_is_there_and_goes_on_with_what_is_shared(dee
     before = modules.tensors()
     modules.kinds[name].begin("ru", deep, torch.Generator().manual_seed(1))
     after = modules.tensors()
-    assert (after.keys() == before.keys()) == (name == "full")
+    assert (after.keys() == before.keys()) == (name in SHARED_ALONE)
     assert all(torch.equal(after[key], tensor) for key, tensor in before.items())
 
 
@@ -81,7 +83,7 @@ def test_what_a_task_trains_gets_gradients_and_nothing_else_does(deep, name):
     pull = getattr(insert, "pull", None)
     (vectors.square().sum() + (0 if pull is None else pull.sum())).backward()
     assert {key.split("/")[1] for key in trained} == {
-        "full": {SHARED}, "dualprompt": {SHARED, "ru"},
+        "full": {SHARED}, "projection": {SHARED}, "dualprompt": {SHARED, "ru"},
     }.get(name, {"ru"})  # fmt: skip
     assert [key for key, tensor in trained.items() if tensor.grad is None or not tensor.grad.any()] == []
     assert not any(tensor.requires_grad for tensor in modules.kinds[name].modules.get("de", {}).values())
@@ -101,10 +103,10 @@ def test_old_vectors_are_kept_only_where_nothing_that_they_depend_on_has_changed
                 assert not modules.same_for("de", other), (owner, key)
             elif name in BY_LANGUAGE:
                 assert modules.same_for("de", other) == (owner == "ru"), (owner, key)
-    assert moving >= 5
+    assert moving >= min(5, len(modules.tensors()))
 
 
-@pytest.fixture(scope="module", params=list(KINDS))
+@pytest.fixture(scope="module", params=OF_METHODS)
 def taught(request, deep, stages):
     """A stream of two languages with each method: its name, what it was after the first, and the stream."""
     stream = run_stream(babelclip.Student(deep), stages, method=request.param, settings=SETTINGS)
@@ -162,7 +164,7 @@ def test_saved_modules_give_equal_vectors_and_damaged_ones_are_refused(taught, t
         babelclip.load(tmp_path / "learnt", device="cpu")
 
 
-@pytest.mark.parametrize("name", list(KINDS))
+@pytest.mark.parametrize("name", OF_METHODS)
 def test_each_method_trains_in_half_precision(deep, stages, name):
     settings = TaskSettings(**(SETTINGS.as_dict() | {"precision": "bfloat16"}))
     learnt, report = train_task(deep, Learnt(base_lexicon(deep)), stages[0].train, compose(name), settings)

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import layer_norm, linear
 from transformers import CLIPConfig, CLIPModel, CLIPTextModelWithProjection
 
-from babelclip.acquirers import Acquirers
+from babelclip.acquirers import Acquirers, Projection
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders.tower import encode_batch, pad
 from babelclip.methods import METHODS
@@ -33,11 +33,16 @@ def write_deep(tiny_folder, place):
     return place
 
 
+def make_kind(name, shape):
+    """A kind of modules as its method makes it; the projection, which is no method's, of rows of the tower's width."""
+    return Projection(shape, shape.width) if name == "projection" else METHODS[name]().acquirer(shape)
+
+
 def begun(encoder, *names, languages=("de", "ru"), noise=0.1):
     """Modules of some kinds, moved away from where they start."""
     chance, kinds = torch.Generator().manual_seed(5), {}
     for name in names:
-        kinds[name] = METHODS[name]().acquirer(encoder.text_tower.shape)
+        kinds[name] = make_kind(name, encoder.text_tower.shape)
         for language in languages:
             kinds[name].begin(language, encoder, chance)
         for tensor in itertools.chain(*(one.values() for one in kinds[name].modules.values())):
