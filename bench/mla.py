@@ -4,10 +4,10 @@
     python bench/mla.py MODEL DATA --lexicon build/wordpiece --first --out bench/results/mla.json
 
 MODEL is a CLIPModel folder with ``image_embeds.npy`` beside its weights, DATA a folder of ``flickr8k-multi``; with
-``--first`` one caption a picture is learnt from. Four
-languages are learnt at once, text first (NLT), images second (LE); then a fifth one is added in three ways: with its
-acquirers alone, with the words open, and to a student whose whole text tower is shared (the joint multilingual model
-that MLA is held against). All figures are r_mean on the test split (MLA's AR, protocol ``caption``), in percent.
+``--first`` one caption a picture is learnt from. Four languages are learnt at once, text first (NLT), images second
+(LE); then a fifth one is added in three ways: with its acquirers alone, with the words open, and to a student whose
+whole text tower is shared (the joint multilingual model that MLA is held against). All figures are r_mean on the test
+split (MLA's AR, protocol ``caption``), in percent.
 """
 
 from __future__ import annotations

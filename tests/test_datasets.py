@@ -134,6 +134,21 @@ def changed(name, file, old, new):
     return gzip.compress(inner) if file.endswith(".gz") else inner
 
 
+def read_changed(change, language, split, folder):
+    """Write a release with one change (data set, file, old, new), and read a language of it."""
+    name, file, old, new = change
+    place = release(name, folder)
+    (folder / file).write_bytes(changed(name, file, old, new))
+    return read(place, name, language, split)
+
+
+def assert_left_out(change, language, split, reason, folder):
+    """A change leaves out what it says, and all else is accounted for."""
+    corpus = read_changed(change, language, split, folder)
+    assert corpus.skipped == reason
+    assert accounted(corpus) == count_plainly(change[0], folder, language, split)
+
+
 XM, CN = "captions.jsonl", "coco-cn-version1805v1.1/imageid.human-written-caption.txt"
 TSV, VAL = "corpus/multilingual_coco/36langs/coco_en-de.tsv.gz", "annotations/coco/translated/de/val.json"
 FR, LIST = "data/task1/raw/train.fr.gz", "data/task1/image_splits/train.txt"
@@ -195,10 +210,8 @@ FR, LIST = "data/task1/raw/train.fr.gz", "data/task1/image_splits/train.txt"
     ],
 )  # fmt: skip
 def test_faults_are_named(name, file, old, new, language, split, message, tmp_path):
-    place = release(name, tmp_path)
-    (tmp_path / file).write_bytes(changed(name, file, old, new))
     with pytest.raises(DataError, match=message) as caught:
-        read(place, name, language, split)
+        read_changed((name, file, old, new), language, split, tmp_path)
     assert caught.value.fix
 
 
@@ -222,11 +235,7 @@ def test_faults_are_named(name, file, old, new, language, split, message, tmp_pa
     ],
 )  # fmt: skip
 def test_what_is_left_out_is_counted(name, file, old, new, language, split, reason, tmp_path):
-    place = release(name, tmp_path)
-    (tmp_path / file).write_bytes(changed(name, file, old, new))
-    corpus = read(place, name, language, split)
-    assert corpus.skipped == reason
-    assert accounted(corpus) == count_plainly(name, tmp_path, language, split)
+    assert_left_out((name, file, old, new), language, split, reason, tmp_path)
 
 
 @pytest.mark.parametrize("name", RELEASES)

@@ -9,7 +9,7 @@ import pytest
 from babelclip.benchmarks import DATASETS, check_dataset
 from babelclip.errors import DataError, UnknownNameError
 from releases import PICTURES, RELEASES, count_plainly, release, write
-from test_datasets import accounted, changed, read, rows
+from test_datasets import accounted, assert_left_out, read, read_changed, rows
 
 DATA = "MSRVTT_data.json"
 
@@ -41,10 +41,8 @@ DATA = "MSRVTT_data.json"
     ],
 )  # fmt: skip
 def test_faults_are_named(name, file, old, new, language, split, message, tmp_path):
-    place = release(name, tmp_path)
-    (tmp_path / file).write_bytes(changed(name, file, old, new))
     with pytest.raises((DataError, UnknownNameError), match=message) as caught:
-        read(place, name, language, split)
+        read_changed((name, file, old, new), language, split, tmp_path)
     assert caught.value.fix
 
 
@@ -61,11 +59,7 @@ def test_faults_are_named(name, file, old, new, language, split, message, tmp_pa
     ],
 )  # fmt: skip
 def test_what_is_left_out_is_counted(name, file, old, new, language, split, reason, tmp_path):
-    place = release(name, tmp_path)
-    (tmp_path / file).write_bytes(changed(name, file, old, new))
-    corpus = read(place, name, language, split)
-    assert corpus.skipped == reason
-    assert accounted(corpus) == count_plainly(name, tmp_path, language, split)
+    assert_left_out((name, file, old, new), language, split, reason, tmp_path)
 
 
 def test_msrvtt_translations_stand_at_the_place_of_their_english(tmp_path):

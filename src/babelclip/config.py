@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -99,16 +99,11 @@ class TaskSettings:
         """
         at_least = {
             "vocab_size": 300, "epochs": 1, "batch_size": 2, "bucket": 1, "learning_rate": 0, "warm_up": 0,
-            "weight_decay": 0,
-            "beta1": 0, "beta2": 0, "epsilon": 0, "clip_norm": 0, "cross_lingual": 0, "cross_modal": 0,
-            "temperature": 0.001, "seed": 0,
+            "weight_decay": 0, "beta1": 0, "beta2": 0, "epsilon": 0, "clip_norm": 0, "cross_lingual": 0,
+            "cross_modal": 0, "temperature": 0.001, "seed": 0,
         }  # fmt: skip
         at_most = {"warm_up": 1, "temperature": 0.5, "beta1": 0.9999, "beta2": 0.99999, "learning_rate": 1}
-        for name, low in at_least.items():
-            value, high = getattr(self, name), at_most.get(name, float("inf"))
-            if not low <= value <= high:
-                allowed = f"at least {low}" if high == float("inf") else f"between {low} and {high}"
-                raise SettingError(f"{name} is {value}", fix=f"It must be {allowed}.")
+        check_ranges(self, at_least, at_most)
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise UnknownNameError(name, getattr(self, name), known)
@@ -118,6 +113,19 @@ class TaskSettings:
     def as_dict(self) -> dict[str, float | int | str | None]:
         """Return the settings by name, for results files."""
         return dataclasses.asdict(self)
+
+
+def check_ranges(settings: object, at_least: Mapping[str, float], at_most: Mapping[str, float]) -> None:
+    """Refuse attributes below or above what is allowed.
+
+    Raises:
+        SettingError: naming the setting, its value and the allowed range.
+    """
+    for name, low in at_least.items():
+        value, high = getattr(settings, name), at_most.get(name, float("inf"))
+        if not low <= value <= high:
+            allowed = f"at least {low}" if high == float("inf") else f"between {low} and {high}"
+            raise SettingError(f"{name} is {value}", fix=f"It must be {allowed}.")
 
 
 PAPER = TaskSettings()

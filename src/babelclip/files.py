@@ -16,6 +16,14 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 
 
+def file_state(file: Path) -> tuple[int, int] | None:
+    """Return size and time of a file, which tell whether it has changed; None where there is none."""
+    if not file.is_file():
+        return None
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns
+
+
 def write_whole(file: Path, content: str | bytes) -> None:
     """Write a file under a temporary name, sync it, and rename it into place; folders are made as needed.
 

@@ -10,7 +10,7 @@ from torch.nn.functional import linear, relu
 
 from babelclip.acquirers.base import SHARED
 from babelclip.acquirers.by_language import ByLanguage, Grouped, Tensors
-from babelclip.acquirers.projection import linear_start
+from babelclip.acquirers.starts import linear_start
 from babelclip.encoders import DualEncoder
 from babelclip.encoders.insert import Insert, TowerShape
 

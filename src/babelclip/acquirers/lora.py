@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from babelclip.acquirers.by_language import ByLanguage, Grouped, Tensors
+from babelclip.acquirers.starts import linear_start
 from babelclip.encoders import DualEncoder
 from babelclip.encoders.insert import Insert, Part, TowerShape
 
@@ -33,13 +33,12 @@ class LowRank(ByLanguage):
 
     def begin(self, language: str, encoder: DualEncoder, generator: torch.Generator) -> None:
         """Make both matrices of each layer and projection."""
-        width, limit = self.shape.width, 1 / math.sqrt(self.shape.width)
+        width = self.shape.width
         self.modules[language] = {}
         for layer in range(self.shape.layers):
             for part in PARTS:
-                down = torch.empty(self._rank, width).uniform_(-limit, limit, generator=generator)
                 self.modules[language] |= {
-                    f"{layer}.{part}.a": down.to(encoder.device),
+                    f"{layer}.{part}.a": linear_start(generator, self._rank, width).to(encoder.device),
                     f"{layer}.{part}.b": torch.zeros(width, self._rank, device=encoder.device),
                 }
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from math import sqrt
-
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
 from babelclip.acquirers.base import SHARED, Pick, Texts
 from babelclip.acquirers.for_all import ForAll
+from babelclip.acquirers.starts import linear_start
 from babelclip.encoders import DualEncoder
 from babelclip.encoders.insert import Insert, TowerShape
 from babelclip.encoders.layout import Layout
@@ -56,9 +55,3 @@ class _Insert(Insert):
 
     def enter(self, rows: Tensor) -> Tensor:
         return linear(rows, self._modules["weight"], self._modules["bias"])
-
-
-def linear_start(generator: torch.Generator, *size: int, fan_in: int | None = None) -> Tensor:
-    """Return weights as ``torch.nn.Linear`` starts them: uniform in +-1 / sqrt(fan_in), by default the last size."""
-    bound = 1 / sqrt(size[-1] if fan_in is None else fan_in)
-    return torch.empty(size).uniform_(-bound, bound, generator=generator)

@@ -18,6 +18,7 @@ from babelclip.data import Corpus
 from babelclip.data.gather import clean
 from babelclip.data.tables import read_json_lines
 from babelclip.errors import DataError
+from babelclip.files import file_state
 
 FILE = "captions.jsonl"
 _CAPTIONS = {
@@ -45,8 +46,7 @@ class _Picture:
 
 
 def _pictures(file: Path) -> tuple[_Picture, ...]:
-    state = file.stat() if file.is_file() else None
-    return _parse(file, state and (state.st_size, state.st_mtime_ns))
+    return _parse(file, file_state(file))
 
 
 @lru_cache(maxsize=1)

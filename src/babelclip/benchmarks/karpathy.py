@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from babelclip.data.tables import read_json
 from babelclip.errors import DataError
+from babelclip.files import file_state
 
 FIX = "Restore the file from its source."
 T = TypeVar("T")
@@ -57,8 +58,7 @@ def read_karpathy(file: Path, *, language: str | None = None, restval: bool = Fa
     Raises:
         DataError: it is missing, damaged, of another form or language, or a picture stands there twice.
     """
-    state = file.stat() if file.is_file() else None
-    found = _parse(file, state and (state.st_size, state.st_mtime_ns))
+    found = _parse(file, file_state(file))
     if language is not None and found.language != language:
         raise DataError(f"the language is {found.language!r}, expected {language!r}", file=file, fix=FIX)
     for number, image in enumerate(found.images):

@@ -18,6 +18,7 @@ from babelclip.data import Corpus
 from babelclip.data.gather import clean
 from babelclip.data.tables import read_json, read_lines
 from babelclip.errors import DataError
+from babelclip.files import file_state
 
 KARPATHY, COCO_CN = "dataset_coco.json", "coco-cn-version1805v1.1"
 STAIR = "stair_captions_v1.2_{}.json"
@@ -76,8 +77,7 @@ def _read_japanese(place: Place, images: list[Image], split: str) -> Corpus:
             )  # fmt: skip
         if part not in loaded:
             file = place.folder / STAIR.format(part)
-            state = file.stat() if file.is_file() else None
-            loaded[part] = file, _parse_stair(file, state and (state.st_size, state.st_mtime_ns))
+            loaded[part] = file, _parse_stair(file, file_state(file))
         file, captions = loaded[part]
         mine, english = captions.get(image.cocoid, []), _english_of(image)
         if not mine:

@@ -20,6 +20,7 @@ from babelclip.benchmarks.lines import find_file, read_aligned
 from babelclip.data import Corpus
 from babelclip.data.tables import read_json
 from babelclip.errors import DataError
+from babelclip.files import file_state
 
 ANNOTATIONS, CORPUS = "annotations/coco", "corpus/multilingual_coco/36langs"
 FIX = "Restore both files from their source."
@@ -43,8 +44,7 @@ class _Picture:
 
 def _entries(file: Path, *, train: bool = False) -> tuple[_Picture, ...]:
     """Read a list of entries; in training files one entry is one caption, else one picture."""
-    state = file.stat() if file.is_file() else None
-    return _parse(file, train, state and (state.st_size, state.st_mtime_ns))
+    return _parse(file, train, file_state(file))
 
 
 @lru_cache(maxsize=4)

@@ -25,6 +25,7 @@ from babelclip.data import Corpus, Gatherer
 from babelclip.data.gather import clean
 from babelclip.data.tables import read_json, read_rows
 from babelclip.errors import DataError, UnknownNameError
+from babelclip.files import file_state
 
 LANGUAGES = ("cs", "de", "en", "es", "fr", "ru", "sw", "vi", "zh")
 DATA, TRAIN_9K, TEST_1K = "MSRVTT_data.json", "MSRVTT_train.9k.csv", "MSRVTT_JSFUSION_test.csv"
@@ -55,10 +56,6 @@ class _File:
 
 
 Captions = dict[str, list[str]]
-
-
-def _state(file: Path) -> tuple[int, int] | None:
-    return (file.stat().st_size, file.stat().st_mtime_ns) if file.is_file() else None
 
 
 @lru_cache(maxsize=2)
@@ -94,12 +91,12 @@ class _Texts:
 
     def __init__(self, place: Place, language: str) -> None:
         self.file = place.folder / DATA
-        self.split_of, self.english = _english(self.file, _state(self.file))
+        self.split_of, self.english = _english(self.file, file_state(self.file))
         self.source = self.file
         self.texts = self.english
         if language != "en":
             self.source = place.folder / "captions" / f"{language}.json"
-            self.texts = _translated(self.source, _state(self.source))
+            self.texts = _translated(self.source, file_state(self.source))
         for video, texts in self.texts.items():
             expected = len(self.english.get(video, ()))
             if len(texts) != expected:

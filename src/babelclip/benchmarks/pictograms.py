@@ -17,6 +17,7 @@ from babelclip.benchmarks.karpathy import check_form
 from babelclip.data import Corpus
 from babelclip.data.tables import read_json
 from babelclip.errors import DataError
+from babelclip.files import file_state
 
 FILE = "concepts.json"
 FIRST, SECOND = "fluent3d", "noto"
@@ -49,8 +50,7 @@ def read_concepts(folder: Path) -> list[Concept]:
         DataError: it is missing, damaged, of another form, or an id stands there twice.
     """
     file = folder / FILE
-    state = file.stat() if file.is_file() else None
-    return _parse(file, state and (state.st_size, state.st_mtime_ns))
+    return _parse(file, file_state(file))
 
 
 @lru_cache(maxsize=2)

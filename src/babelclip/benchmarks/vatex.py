@@ -21,6 +21,7 @@ from babelclip.data import Corpus
 from babelclip.data.gather import clean
 from babelclip.data.tables import read_json
 from babelclip.errors import DataError, UnknownNameError
+from babelclip.files import file_state
 
 FILES = {
     "train": "vatex_training_v1.0.json",
@@ -56,7 +57,7 @@ def _read(place: Place, language: str, split: str) -> Corpus:
     if split not in _splits(place.folder, language):
         raise UnknownNameError(f"split of vatex in {language}", split, _splits(place.folder, language))
     file = place.folder / FILES[split]
-    clips = _parse(file, (file.stat().st_size, file.stat().st_mtime_ns) if file.is_file() else None)
+    clips = _parse(file, file_state(file))
     videos = Videos(place)
     gathered = place.gather_released(language, file, numbered="clip")
     for number, clip in enumerate(clips):

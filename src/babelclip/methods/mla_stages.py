@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from babelclip.config import TaskSettings
 from babelclip.methods.base import Method
@@ -17,21 +18,27 @@ _RECIPE: dict[str, object] = {
 
 @dataclass
 class _Stage(Method):
-    """A stage with a rate and a loss of its own."""
+    """A stage whose loss has one term, ``cross_lingual`` or ``cross_modal``; its options are those of both."""
+
+    rate: float = 0.0
+    epochs: int = 1
+    loss: str = ""
+    variant: str = "defined"
 
     paper = "Zhang et al., NeurIPS 2022 (MLA)"
+    term: ClassVar[str]
 
     def __post_init__(self) -> None:
         """Refuse options that cannot work."""
-        replace(TaskSettings(), **(self.stage() or {}))  # type: ignore[arg-type]
+        self.check_variant(self.variant)
+        replace(TaskSettings(), **self.stage())  # type: ignore[arg-type]
 
-    def _settings(self, rate: float, epochs: int, term: str, loss: str, variant: str) -> dict[str, object]:
-        """Return the settings of a stage whose loss has one term, ``cross_lingual`` or ``cross_modal``."""
-        self.check_variant(variant)
-        released = variant == "as-released"
-        weights = {"cross_lingual": 0.0, "cross_modal": 0.0, term: 1.0}
+    def stage(self) -> dict[str, object]:
+        """Return the stage's settings."""
+        released = self.variant == "as-released"
+        weights = {"cross_lingual": 0.0, "cross_modal": 0.0, self.term: 1.0}
         return {
-            **_RECIPE, **weights, f"{term}_loss": loss, "learning_rate": rate, "epochs": epochs,
+            **_RECIPE, **weights, f"{self.term}_loss": self.loss, "learning_rate": self.rate, "epochs": self.epochs,
             "idle_decay": released, "clock": "parameter" if released else "task",
         }  # fmt: skip
 
@@ -45,8 +52,8 @@ class NLT(_Stage):
     steps warm-up, then a cosine to 0.
 
     As released, two things differ. Each language's modules have a schedule of their own, of the steps that they are in:
-    among five languages they stay in the warm-up for half of the training. And words that no text of the
-    task uses decay too: over the published schedule a row that never occurs shrinks to 0.35 of its length.
+    among five languages they stay in the warm-up for half of the training. And words that no text of the task uses
+    decay too: over the published schedule a row that never occurs shrinks to 0.35 of its length.
 
     Attributes:
         rate: peak learning rate.
@@ -58,15 +65,10 @@ class NLT(_Stage):
     rate: float = 1e-4
     epochs: int = 10
     loss: str = "mse"
-    variant: str = "defined"
 
-    name = "nlt"
+    name, term = "nlt", "cross_lingual"
     idea = "A first stage of text alone: meet the English vectors (MLA's native-language transfer)."
     equation = "1/(B d) sum |f(y) - z(x)|^2"
-
-    def stage(self) -> dict[str, object]:
-        """Return the stage's settings."""
-        return self._settings(self.rate, self.epochs, "cross_lingual", self.loss, self.variant)
 
 
 @dataclass
@@ -86,12 +88,7 @@ class LE(_Stage):
     rate: float = 3e-6
     epochs: int = 1
     loss: str = "nce"
-    variant: str = "defined"
 
-    name = "le"
+    name, term = "le", "cross_modal"
     idea = "A second stage of images and texts: find each other in the batch (MLA's language exposure)."
     equation = "InfoNCE(f(y), w(v)), tau = 0.01"
-
-    def stage(self) -> dict[str, object]:
-        """Return the stage's settings."""
-        return self._settings(self.rate, self.epochs, "cross_modal", self.loss, self.variant)

@@ -23,8 +23,9 @@ def choose_parameters(offered: Mapping[str, Tensor], settings: TaskSettings) -> 
     chosen = {name: one for name, one in offered.items() if not name.startswith(beginnings)}
     unknown = [one for one in beginnings if not any(name.startswith(one) for name in offered)]
     if unknown or not chosen:
+        kinds = dict.fromkeys(name.split("/")[0] + "/" * ("/" in name) for name in offered)
         what = f"has no {unknown[0]!r}" if unknown else "leaves nothing to train"
-        raise SettingError(f"frozen={settings.frozen!r} {what}", fix=f"This task can train {', '.join(offered)}.")
+        raise SettingError(f"frozen={settings.frozen!r} {what}", fix=f"This task can train {', '.join(kinds)}.")
     for name, one in offered.items():
         one.requires_grad_(name in chosen)
     return chosen
@@ -39,11 +40,10 @@ def keep_idle(scale: RowScale, row_ids: Tensor, settings: TaskSettings) -> RowSc
         settings: ``idle_decay`` and ``frozen``.
     """
     decay = torch.zeros_like(scale.decay)
-    if settings.idle_decay:
-        decay = scale.decay
-    else:
+    if not "rows".startswith(tuple(settings.frozen.split())):
         decay[row_ids] = scale.decay[row_ids]
-    return RowScale(scale.gradient, torch.zeros_like(decay) if "rows" in settings.frozen.split() else decay)
+        decay = scale.decay if settings.idle_decay else decay
+    return RowScale(scale.gradient, decay)
 
 
 def make_optimiser(parameters: list[Tensor], settings: TaskSettings) -> torch.optim.Optimizer:

@@ -32,7 +32,7 @@ class TaskTrainer:
         modules: what is put into the tower; the task's own modules are in training.
         parameters: what is trained, by name: ``rows``, and modules as ``kind/owner/name``.
         start: the same before the first step.
-        temperature: the learnable scalar of the contrastive term.
+        temperature: the scalar of the contrastive term, learnable unless the settings fix it.
         rates: learning rate of each step so far; 0 for a step that float16 overflowed in and that was left out.
         workers: the processes that share the batches, and the precision of the tower.
     """
@@ -67,13 +67,12 @@ class TaskTrainer:
             offered |= self.modules.trained(language)
         self.parameters = choose_parameters(offered, settings)
         self.start = {name: one.detach().clone() for name, one in self.parameters.items()}
-        self.temperature = nn.Parameter(torch.tensor(settings.temperature, device=encoder.device, dtype=rows.dtype))
+        temperature = torch.tensor(settings.temperature, device=encoder.device, dtype=rows.dtype)
+        self.temperature = nn.Parameter(temperature, requires_grad=settings.learn_temperature)
         self.rates: list[float] = []
         self._own_steps: dict[str, int] = {}
-        self._warm_up = int(settings.warm_up * total_steps)
+        self._total_steps, self._warm_up = total_steps, int(settings.warm_up * total_steps)
         self._eos = int(self.table.localise(torch.tensor(lexicon.eos)))
-        self.temperature.requires_grad_(settings.learn_temperature)
-        self._total_steps = total_steps
         self._optimiser = make_optimiser([*self.parameters.values(), self.temperature], settings)
         self._scaler = self.workers.scaler()
 

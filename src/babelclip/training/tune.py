@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from babelclip import __version__
-from babelclip.config import derive_seed
+from babelclip.config import check_ranges, derive_seed
 from babelclip.data import Corpus
 from babelclip.encoders import DualEncoder, load_encoder
 from babelclip.encoders.clip import ClipEncoder
 from babelclip.encoders.tower import first_ends
-from babelclip.errors import ModelError, SettingError
+from babelclip.errors import ModelError
 from babelclip.lexicon.store import LEXICON, read_lexicon_file
 from babelclip.training.batches import plan_epoch, prepare_ahead
 from babelclip.training.checkpoint import Checkpoints
@@ -58,16 +58,11 @@ class TuneSettings:
         Raises:
             SettingError: naming the setting, its value and the allowed range.
         """
-        endless = float("inf")
-        allowed: dict[str, tuple[float, float]] = {
-            "epochs": (1, endless), "batch_size": (2, endless), "learning_rate": (0, 1), "warm_up": (0, 1),
-            "weight_decay": (0, endless), "beta1": (0, 0.9999), "beta2": (0, 0.99999), "epsilon": (0, endless),
-            "clip_norm": (0, endless), "seed": (0, endless),
+        at_least = {
+            "epochs": 1, "batch_size": 2, "learning_rate": 0, "warm_up": 0, "weight_decay": 0, "beta1": 0, "beta2": 0,
+            "epsilon": 0, "clip_norm": 0, "seed": 0,
         }  # fmt: skip
-        for name, (low, high) in allowed.items():
-            if not low <= getattr(self, name) <= high:
-                span = f"at least {low}" if high == endless else f"between {low} and {high}"
-                raise SettingError(f"{name} is {getattr(self, name)}", fix=f"It must be {span}.")
+        check_ranges(self, at_least, {"learning_rate": 1, "warm_up": 1, "beta1": 0.9999, "beta2": 0.99999})
 
     def as_dict(self) -> dict[str, float | int]:
         """Return the settings by name."""
