@@ -260,6 +260,29 @@ def test_what_is_frozen_stays_and_the_rest_moves(foreign, examples, words, moved
         assert torch.equal(start[name], end[name]) == ("p" not in moved)
 
 
+@pytest.mark.parametrize("frozen", ["rows", "ro"])
+def test_frozen_rows_do_not_even_decay(tiny, examples, frozen):
+    student = babelclip.Student(tiny)
+    before = student.lexicon.table
+    settings = replace(QUICK, learning_rate=1e-2, frozen=frozen)
+    assert settings.idle_decay
+    student.learn("de", examples["de"], method="mla", settings=settings)
+    assert torch.equal(student.lexicon.table[: len(before)], before)
+
+
+def test_each_stage_has_an_order_of_its_own(foreign, both, monkeypatch):
+    plans, epoch = [], Order.epoch
+
+    def look(self, generator):
+        plans.append(epoch(self, generator))
+        return plans[-1]
+
+    monkeypatch.setattr(Order, "epoch", look)
+    foreign.learn("mul", both, method=MLA, settings=QUICK)
+    first, _, le = (torch.cat(plan) for plan in plans)
+    assert not torch.equal(first, le)
+
+
 def test_freezing_everything_or_nothing_that_exists_is_an_error(foreign, examples):
     with pytest.raises(SettingError, match="frozen='rows projection/' leaves nothing to train"):
         foreign.learn("de", examples["de"], method="nlt", settings=replace(QUICK, frozen="rows projection/"))
