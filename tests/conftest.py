@@ -7,7 +7,9 @@ import shutil
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: a test that reaches for a hub fails at once
 os.environ["BABELCLIP_CACHE"] = "off"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch; more only wait for each other here
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,14 @@ COLOURS = {
     "pink": ("rosa", "розовый"),
 }  # fmt: skip
 THINGS = {"square": ("quadrat", "квадрат"), "field": ("feld", "поле"), "wall": ("wand", "стена")}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_core() -> Iterator[None]:
+    """Benchmark runs in this process take one thread too, and not all cores."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.cpu_count", lambda: 1)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,13 @@ import sys
 import time
 
 import pytest
+from typer.testing import CliRunner
 
 from babelclip.benchmarks.job import Listener
 from babelclip.benchmarks.plan import make_plan, order_languages, read_plan
 from babelclip.benchmarks.prepare import Where
 from babelclip.benchmarks.run import run_bench
+from babelclip.cli.main import app
 from babelclip.config import PAPER
 from babelclip.errors import BabelclipError, FormatError, SettingError, UnknownNameError
 from babelclip.evaluation import METRICS, read_results
@@ -186,36 +188,34 @@ def test_a_damaged_result_is_named(content, where, tmp_path):
         run_bench(plan, where, tmp_path)
 
 
-COMMAND = """
-import os, sys
-sys.argv = ["babelclip", "bench", "run", *sys.argv[1:]]
-from babelclip.cli.main import main
-from babelclip.training import checkpoint
-original = checkpoint.Checkpoints.__init__
-def often(self, folder, *, every=0.2, keep=2, note=print):
-    original(self, folder, every=0.2, keep=keep, note=note)
-checkpoint.Checkpoints.__init__ = often
-main()
-"""
+def often(arguments, folder):
+    """The command line with a checkpoint every 0.2 s, in the processes that it starts too."""
+    script = folder / "often.py"
+    script.write_text(
+        "import sys\nfrom functools import partialmethod\nfrom babelclip.training import checkpoint\n"
+        "checkpoint.Checkpoints.__init__ = partialmethod(checkpoint.Checkpoints.__init__, every=0.2)\n"
+        "if __name__ == '__main__':\n    from babelclip.cli.main import main\n    main()\n"
+    )
+    return [sys.executable, str(script), *arguments]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a signal of POSIX systems")
 def test_killed_twice_it_ends_with_the_same_results(content, folder, tmp_path):
     """The shortened version of configs/pictograms36.toml: order222, two methods; SIGKILL within a task, twice."""
 
-    def command(out):
+    def arguments(out, jobs):
         changes = [f"--set={name}={value}" for name, value in (QUICK | {"epochs": 40}).items()]
         return [
-            sys.executable, "-c", COMMAND, "--out", str(out), "--base", content["base"], "--train", "folder", "--test",
-            "folder", "--data-root", str(folder.parent), "--orders", "order222", "--device", "cpu", "--jobs", "2",
+            "bench", "run", "--out", str(out), "--base", content["base"], "--train", "folder", "--test", "folder",
+            "--data-root", str(folder.parent), "--orders", "order222", "--device", "cpu", "--jobs", str(jobs),
             "--cache", str(tmp_path / "cache"), *changes,
         ]  # fmt: skip
 
-    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True, timeout=300)
+    command = often(arguments(tmp_path / "killed", 2), tmp_path)
     out = tmp_path / "killed"
     killed = 0
     for lines in (50, 250):
-        process = subprocess.Popen(command(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < deadline:
             if sum(file.read_bytes().count(b"\n") for file in out.glob("runs/*/log.jsonl")) >= lines:
@@ -225,9 +225,14 @@ def test_killed_twice_it_ends_with_the_same_results(content, folder, tmp_path):
             time.sleep(0.02)
         process.wait(60)
     assert killed == 2, "the run was over before it could be killed twice"
+    assert list(out.glob("runs/*/checkpoints/*")), "it was within a task, and goes on from there"
     assert not (out / "results.json").exists()
-    done = subprocess.run(command(out), check=True, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
     assert "bench report" in done.stdout
+    (tmp_path / "whole").mkdir()
+    shutil.copy(out / "bench.json", tmp_path / "whole")  # as many threads
+    said = CliRunner().invoke(app, arguments(tmp_path / "whole", 1), catch_exceptions=False)
+    assert said.exit_code == 0
     whole, resumed = (read_results(place / "results.json") for place in (tmp_path / "whole", out))
     assert without_cost(whole) == without_cost(resumed)
     assert [run.order for run in whole.runs] == [["de", "ru"]] * 2

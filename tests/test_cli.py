@@ -19,6 +19,7 @@ from babelclip.cli.main import app
 from babelclip.errors import BabelclipError
 from babelclip.evaluation import read_results
 from babelclip.training import Checkpoints
+from forks import command_line, finish, start
 
 RUNNER = CliRunner()
 
@@ -186,10 +187,11 @@ def test_mistakes_end_with_one_clear_line_and_exit_code_1(arguments, message, ca
     Image.effect_noise((64, 64), 50).save(captions / "cut.png")
     (captions / "cut.png").write_bytes((captions / "cut.png").read_bytes()[:-500])
     filled = [argument.format(dir=captions) for argument in arguments]
-    done = spawn("learn", *filled, "--out", tmp_path / "out", "--device", "cpu")
-    assert done.returncode == 1
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    arguments = ("learn", *filled, "--out", tmp_path / "out", "--device", "cpu")
+    code, _, errors = finish(start(command_line, *arguments, said=tmp_path), tmp_path)
+    assert code == 1
+    assert message in errors
+    assert "Traceback" not in errors
     assert not (tmp_path / "out").exists(), "nothing half-written stays"
 
 

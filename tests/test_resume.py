@@ -6,8 +6,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,10 +15,12 @@ import torch
 import babelclip
 from babelclip.acquirers import Learnt
 from babelclip.continual import Gallery, Stage, run_stream
+from babelclip.data import Cache
 from babelclip.data.examples import base_lexicon
 from babelclip.errors import BabelclipError, FormatError, SettingError
 from babelclip.methods import Method, Stack, compose
 from babelclip.training import Checkpoints, JsonlLog, Validation, train_task
+from forks import finish, start
 
 
 class PowerCutError(Exception):
@@ -194,56 +194,43 @@ def test_what_a_dead_process_left_half_written_is_removed(tmp_path):
     assert not half.exists()
 
 
-STREAM = """
-import sys
-from pathlib import Path
-import babelclip
-from babelclip.continual import Gallery, Stage, run_stream
-from babelclip.data import Cache
-from babelclip.training import Checkpoints, JsonlLog, Validation
-
-model, captions, out = map(Path, sys.argv[1:])
-student = babelclip.load(model, device="cpu", cache=Cache(out / "cache"))
-both = [student.examples(tag, captions / f"{tag}.tsv") for tag in ("de", "ru")]
-stages = [Stage(one, [Gallery("test", one)]) for one in both]
-settings = babelclip.TaskSettings(vocab_size=400, batch_size=8, epochs=12, learning_rate=1e-3)
-stream = run_stream(
-    student, stages, method="cll+teir", settings=settings, on_step=JsonlLog(out / "log.jsonl"),
-    checkpoints=Checkpoints(out / "checkpoints", every=0),
-)
-stream.student.save(out / "model")
-(out / "run.json").write_text(stream.runs[0].model_dump_json(exclude={"cost"}))
-"""
+def stream(model: Path, captions: Path, out: Path) -> None:
+    """Two tasks in a process of their own."""
+    student = babelclip.load(model, device="cpu", cache=Cache(out / "cache"))
+    both = [student.examples(tag, captions / f"{tag}.tsv") for tag in ("de", "ru")]
+    stages = [Stage(one, [Gallery("test", one)]) for one in both]
+    settings = babelclip.TaskSettings(vocab_size=400, batch_size=8, epochs=12, learning_rate=1e-3)
+    learnt = run_stream(
+        student, stages, method="cll+teir", settings=settings, on_step=JsonlLog(out / "log.jsonl"),
+        checkpoints=Checkpoints(out / "checkpoints", every=0),
+    )  # fmt: skip
+    learnt.student.save(out / "model")
+    (out / "run.json").write_text(learnt.runs[0].model_dump_json(exclude={"cost"}))
 
 
 def test_sigkill_at_random_steps_changes_no_bit_of_weights_and_results(tiny_folder, captions, tmp_path):
     """Four kills at steps that differ each time, in both tasks; some hit while a checkpoint is being written."""
-    (tmp_path / "stream.py").write_text(STREAM)
-    source = str(Path(babelclip.__file__).parents[1])
-    environment = {**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": str(torch.get_num_threads())}
 
-    def start(out):
-        out.mkdir(exist_ok=True)
-        command = [sys.executable, tmp_path / "stream.py", tiny_folder, captions, out]
-        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    def begin(out):
+        return start(stream, tiny_folder, captions, out, said=out)
 
-    def finish(process):
-        errors = process.communicate(timeout=120)[1]
-        assert process.returncode == 0, errors
+    def end(process, out):
+        code, _, errors = finish(process, out)
+        assert code == 0, errors
 
-    finish(start(tmp_path / "whole"))
+    end(begin(tmp_path / "whole"), tmp_path / "whole")
     killed = tmp_path / "killed"
     log = killed / "log.jsonl"
     chance = random.Random()
     stops = sorted(chance.sample(range(1, 71), 4))
     for stop in stops:
-        process = start(killed)
-        while process.poll() is None and (not log.exists() or log.read_bytes().count(b"\n") < stop):
+        process = begin(killed)
+        while process.exitcode is None and (not log.exists() or log.read_bytes().count(b"\n") < stop):
             time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL, f"killed at {stops}"
-    finish(start(killed))
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL, f"killed at {stops}"
+    end(begin(killed), killed)
     for name in ("run.json", "model/rows.safetensors", "model/lexicon.json"):
         assert (killed / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), f"{name}, killed at {stops}"
     steps = [(line["task"], line["step"]) for line in map(json.loads, log.read_text().splitlines())]

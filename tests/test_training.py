@@ -312,8 +312,16 @@ def test_buckets_hold_similar_lengths_and_every_text_once(tiny, examples):
     assert len(plan_epoch(lengths, 5, 2, torch.Generator())) == 4, "the last incomplete batch is dropped"
 
 
-def test_the_next_batch_is_made_while_the_current_one_is_used_and_threads_are_left_as_they_were():
-    made, cores = [], torch.get_num_threads()
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield 2
+    torch.set_num_threads(before)
+
+
+def test_the_next_batch_is_made_while_the_current_one_is_used_and_threads_are_left_as_they_were(two_threads):
+    made, cores = [], two_threads
 
     def make(texts):
         if int(texts) == 3:

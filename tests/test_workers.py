@@ -2,14 +2,12 @@
 
 import dataclasses
 import itertools
-import os
-import subprocess
-import sys
+import socket
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import CLIPModel
 
 import babelclip
@@ -22,6 +20,7 @@ from babelclip.errors import SettingError
 from babelclip.lexicon import tokenise
 from babelclip.methods import Method, Stack, Task, compose
 from babelclip.training import TaskTrainer, Workers, train_task
+from forks import finish, start
 
 SIZE = 7  # texts of a step: two processes get 3 and 4
 
@@ -68,22 +67,30 @@ def train(folder: Path, captions: Path) -> dict[str, torch.Tensor]:
     }  # fmt: skip
 
 
+def train_together(folder: Path, captions: Path, out: Path) -> None:
+    found = train(folder, captions)
+    workers = Workers(torch.device("cpu"))
+    assert workers.count == 2
+    save_file(found, out / f"{workers.rank}.safetensors")
+    workers.leave()
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("localhost", 0))
+        return taken.getsockname()[1]
+
+
 def test_two_processes_train_as_one_does(tiny_folder, captions, tmp_path):
-    here = Path(__file__).parent
-    script = tmp_path / "two.py"
-    script.write_text(
-        "import os, sys, torch\nfrom pathlib import Path\nfrom safetensors.torch import save_file\n"
-        "from babelclip.training import Workers\nfrom test_workers import train\n"
-        "out, model, captions = map(Path, sys.argv[1:])\n"
-        "found = train(model, captions)\nworkers = Workers(torch.device('cpu'))\nassert workers.count == 2\n"
-        "save_file(found, out / f'{workers.rank}.safetensors')\nworkers.leave()\n"
-    )
-    source = str(Path(babelclip.__file__).parents[1])
-    environment = {**os.environ, "PYTHONPATH": f"{source}:{here}", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-               script, tmp_path, tiny_folder, captions]  # fmt: skip
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
-    assert done.returncode == 0, done.stderr
+    """With the environment that torchrun would give them; torchrun itself is run in test_cli.py."""
+    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
+    both = []
+    for rank in ("0", "1"):
+        both.append(start(train_together, tiny_folder, captions, tmp_path, said=tmp_path / rank, RANK=rank,
+                          LOCAL_RANK=rank, **together))  # fmt: skip
+    for rank, process in enumerate(both):
+        code, _, errors = finish(process, tmp_path / str(rank), 180)
+        assert code == 0, errors
     first, second = (load_file(tmp_path / f"{rank}.safetensors") for rank in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first), "the processes stay bit for bit together"
     one = train(tiny_folder, captions)
