@@ -7,7 +7,8 @@ import shutil
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported: a test that reaches for a hub fails at once
 os.environ["BABELCLIP_CACHE"] = "off"
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch; more only wait for each other here
+for threads in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):  # before torch; more only wait for each other here
+    os.environ.setdefault(threads, "1")
 
 from collections.abc import Iterator
 from pathlib import Path
