@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
@@ -107,10 +108,12 @@ def captions(tmp_path_factory) -> Path:
 def folder(captions, tmp_path_factory) -> Path:
     """The same captions, for training and for testing, as a data set of the kind ``folder``."""
     place = tmp_path_factory.mktemp("data") / "folder"
-    shutil.copytree(captions, place)
+    place.mkdir()
+    for picture in captions.glob("*.png"):
+        shutil.copy(picture, place)
     for tag in ("de", "ru"):
-        shutil.copy(place / f"{tag}.tsv", place / f"{tag}.train.tsv")
-        shutil.move(place / f"{tag}.tsv", place / f"{tag}.test.tsv")
+        for split in ("train", "test"):
+            shutil.copy(captions / f"{tag}.tsv", place / f"{tag}.{split}.tsv")
     return place
 
 
@@ -160,12 +163,16 @@ def quick() -> babelclip.TaskSettings:
 
 @pytest.fixture(scope="session")
 def openmoji_folder(tmp_path_factory) -> Path:
-    """The built-in data set as files: English and Korean."""
+    """The built-in data set as files: English and Korean; drawn once for all workers."""
     pytest.importorskip("resvg_py", reason="the built-in data needs the extra [demo]")
     from babelclip.benchmarks import openmoji
 
-    folder = tmp_path_factory.mktemp("openmoji")
-    openmoji.write_folder(folder, ["en", "ko"])
+    place = tmp_path_factory.getbasetemp()
+    folder = (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / "openmoji"
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            openmoji.write_folder(folder.with_suffix(".half"), ["en", "ko"])
+            folder.with_suffix(".half").rename(folder)
     return folder
 
 

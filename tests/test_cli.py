@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -177,6 +178,7 @@ def test_nothing_is_overwritten(captions, tmp_path):
     ],
 )
 def test_mistakes_end_with_one_clear_line_and_exit_code_1(arguments, message, captions, tmp_path):
+    captions = shutil.copytree(captions, tmp_path / "captions")
     for name, row in {
         "empty": "",
         "missing": "gone.png\tx\ty\n",
@@ -195,8 +197,9 @@ def test_mistakes_end_with_one_clear_line_and_exit_code_1(arguments, message, ca
     assert not (tmp_path / "out").exists(), "nothing half-written stays"
 
 
-def test_the_demo_measures_reports_and_repeats_itself(openmoji_folder, tmp_path):
+def test_the_demo_measures_reports_and_repeats_itself(openmoji_folder, tmp_path, monkeypatch):
     """A short stream through the whole road, twice: equal results, a page that needs nothing else."""
+    monkeypatch.setenv("BABELCLIP_CACHE", str(tmp_path / "cache"))  # pictures are encoded the first time only
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "data").symlink_to(openmoji_folder)

@@ -1,5 +1,7 @@
 """MLA from the command line and in benchmark plans."""
 
+import shutil
+
 import pytest
 from typer.testing import CliRunner
 
@@ -24,6 +26,7 @@ def run(*arguments) -> str:
 def test_the_command_line_teaches_two_languages_at_once_and_a_third_later(
     captions, tiny_folder, language_model, tmp_path
 ):
+    captions = shutil.copytree(captions, tmp_path / "captions")
     for tag, known in (("fr", "de"), ("es", "ru")):
         text = (captions / f"{known}.tsv").read_text().replace(f"en\t{known}", f"en\t{tag}")
         (captions / f"{tag}.test.tsv").write_text(text)

@@ -30,13 +30,14 @@ SHORT = TuneSettings(epochs=3, batch_size=8, learning_rate=1e-3)
 
 
 @pytest.fixture(scope="module")
-def english(captions):
+def english(captions, tmp_path_factory):
     """The 24 pictures; three of them with a second caption, one of it longer than the tower takes."""
     lines = (captions / "de.tsv").read_text(encoding="utf-8").splitlines()
     rows = [line.rsplit("\t", 1)[0] for line in lines]
     more = [f"0-0.png\t{'a very red square ' * 40}", "1-1.png\tgrass", "2-2.png\ta wall of blue bricks"]
-    (captions / "english.tsv").write_text("\n".join([*rows, *more]) + "\n", encoding="utf-8")
-    return read_captions(captions / "english.tsv", "en")
+    folder = shutil.copytree(captions, tmp_path_factory.mktemp("english") / "english")
+    (folder / "english.tsv").write_text("\n".join([*rows, *more]) + "\n", encoding="utf-8")
+    return read_captions(folder / "english.tsv", "en")
 
 
 def weights(tuned):
@@ -362,7 +363,7 @@ def invoke(*arguments) -> str:
 
 def test_the_command_tunes_measures_and_goes_on(english, captions, tiny_folder, learnt, tmp_path, monkeypatch):
     out = tmp_path / "tuned"
-    data = captions / "english.tsv"
+    data = english.captions[0].image.parent / "english.tsv"
     command = partial(
         invoke, "tune", "--base", tiny_folder, "--data", data, "--test", data, "--validation", data, "--out", out,
         "--epochs", 3, "--batch-size", 8, "--learning-rate", 1e-3, "--set", "weight_decay=0.1", "--device", "cpu",
