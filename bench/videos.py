@@ -1,7 +1,7 @@
 """Search videos in four languages: pictograms in motion, before and after teaching.
 
-    python recipes/moving_pictograms.py --out build/moving                        # 11,100 videos
-    python bench/videos.py build/moving --out bench/results/videos.json
+    python recipes/moving_pictograms.py --concepts 1365 --out build/moving1365    # 7,245 videos
+    python bench/videos.py build/moving1365 --out bench/results/videos.json
 
 The base model is ``pictoclip``, which never saw a video or a word for a motion. Three languages are learnt at once by
 both stages of MLA. The gallery holds all test videos; their drawings are in no training set. Four figures:
@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=12)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--split", default="test", help="val, to choose settings with")
-    parser.add_argument("--method", default="mla(start=uniform)+nlt(rate=3e-3,epochs=4)+le(rate=3e-4)")
+    parser.add_argument("--method", default="mla(start=uniform)+nlt(rate=3e-3,epochs=4)+le(rate=3e-3,epochs=4)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="of the other settings")
     parser.add_argument("--cache", type=Path, default=None)
     parser.add_argument("--out", type=Path, default=None)
