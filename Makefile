@@ -1,5 +1,5 @@
 # make demo    teach the built-in model eight languages on real data and write report/index.html
-# make test    run the test suite
+# make test    run the test suite, two processes side by side
 # make check   ruff, mypy, layering, file sizes, generated docs
 # make bench   speed, against the published way of working; about 18 minutes
 # make clean   remove everything that the other targets made
@@ -27,7 +27,7 @@ demo: $(INSTALLED)
 	$(BIN)/babelclip demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -25,7 +25,7 @@ from babelclip.acquirers import Learnt
 from babelclip.benchmarks import DATASETS
 from babelclip.config import PAPER, TaskSettings
 from babelclip.continual import Student, load
-from babelclip.continual.stream import JOINT
+from babelclip.continual.record import JOINT
 from babelclip.data import Cache, Examples, join_examples, read_image_vectors
 from babelclip.files import write_whole
 from babelclip.training.allocator import keep_freed_memory

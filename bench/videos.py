@@ -28,7 +28,7 @@ from torch.nn.functional import normalize
 
 from babelclip.config import PICTOCLIP, change_settings
 from babelclip.continual import Student, load
-from babelclip.continual.stream import JOINT
+from babelclip.continual.record import JOINT
 from babelclip.data import Cache, Examples, join_examples
 from babelclip.evaluation import chance_scores
 from babelclip.files import write_whole

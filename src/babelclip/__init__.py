@@ -16,13 +16,21 @@ __version__ = "0.1.0"
 # Public names and where they live; imported when they are asked for, so that `import babelclip` needs no torch.
 _HOME = {
     "BabelclipError": "babelclip.errors",
+    "Pack": "babelclip.packs",
+    "Polyglot": "babelclip.packs",
     "Student": "babelclip.continual",
     "TaskSettings": "babelclip.config",
+    "learn_pack": "babelclip.packs",
     "load": "babelclip.continual",
+    "load_pack": "babelclip.packs",
+    "save_pack": "babelclip.packs",
     "read_captions": "babelclip.data",
     "read_results": "babelclip.evaluation",
 }
-__all__ = ["BabelclipError", "Student", "TaskSettings", "__version__", "load", "read_captions", "read_results"]
+__all__ = [
+    "BabelclipError", "Pack", "Polyglot", "Student", "TaskSettings", "__version__", "learn_pack", "load", "load_pack",
+    "read_captions", "read_results", "save_pack",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,8 @@ from babelclip.continual import run_stream
 from babelclip.errors import FormatError, SettingError
 from babelclip.evaluation import Run
 from babelclip.files import remove_temporaries, write_whole
+from babelclip.methods import compose
+from babelclip.packs.stream import run_packs
 from babelclip.training import Checkpoints, JsonlLog, OnStep, StepReport
 
 RUN, LOG, LOCK = "run.json", "log.jsonl", ".lock"
@@ -72,14 +74,21 @@ def run_job(
                 if steps is not None:
                     steps(step)
 
-            stream = run_stream(
-                prepared.student, [prepared.stages[language] for language in job.order], method=job.method,
-                settings=replace(plan.task_settings(), seed=job.seed), incremental=plan.incremental, on_step=tell,
-                checkpoints=checkpoints,
-            )  # fmt: skip
-        write_whole(folder / RUN, TypeAdapter(list[Run]).dump_json(stream.runs, indent=1))
+            stages = [prepared.stages[language] for language in job.order]
+            settings = replace(plan.task_settings(), seed=job.seed)
+            if compose(job.method).isolated:
+                runs = run_packs(
+                    prepared.student, stages, method=job.method, settings=settings, on_step=tell,
+                    checkpoints=checkpoints,
+                )  # fmt: skip
+            else:
+                runs = run_stream(
+                    prepared.student, stages, method=job.method, settings=settings, incremental=plan.incremental,
+                    on_step=tell, checkpoints=checkpoints,
+                ).runs  # fmt: skip
+        write_whole(folder / RUN, TypeAdapter(list[Run]).dump_json(runs, indent=1))
         checkpoints.clear()
-    return stream.runs, time.perf_counter() - started
+    return runs, time.perf_counter() - started
 
 
 def read_run(file: Path) -> list[Run] | None:

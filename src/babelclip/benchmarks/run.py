@@ -23,7 +23,7 @@ from babelclip.benchmarks.plan import Plan, order_languages
 from babelclip.benchmarks.prepare import Prepared, Where, prepare
 from babelclip.benchmarks.side_by_side import run_side_by_side
 from babelclip.continual import code_fingerprint, data_fingerprint
-from babelclip.continual.stream import examples_of
+from babelclip.continual.record import examples_of
 from babelclip.errors import FormatError, SettingError
 from babelclip.evaluation import Base, Results, write_results
 from babelclip.files import remove_temporaries, write_whole

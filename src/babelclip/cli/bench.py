@@ -13,7 +13,7 @@ from babelclip.benchmarks.prepare import Prepared, Where
 from babelclip.benchmarks.run import RESULTS, run_bench
 from babelclip.cli.console import console, note, program, progress_bars, quieten, tell_incomplete
 from babelclip.config import change_settings
-from babelclip.continual.stream import Stage
+from babelclip.continual import Stage
 from babelclip.data import user_cache
 from babelclip.errors import SettingError, UnknownNameError
 from babelclip.evaluation import METRICS, Results, Run, read_results

@@ -8,7 +8,12 @@ from pathlib import Path
 from babelclip.cli.console import console, progress_bars, quieten, tell_incomplete
 from babelclip.cli.learn import Columns, Runtime, print_scores
 from babelclip.continual import load
+from babelclip.data import Corpus, Examples, Teacher
+from babelclip.errors import SettingError
 from babelclip.evaluation import chance_scores
+from babelclip.languages import NATIVE
+from babelclip.packs import is_polyglot, load_polyglot
+from babelclip.packs.container import is_pack
 
 
 def run_evaluate(
@@ -20,7 +25,7 @@ def run_evaluate(
     Args:
         language: tag of the language.
         data: captions whose pictures are the gallery.
-        model: base model or learnt folder.
+        model: folder of packs, pack, base model, or folder of a shared lexicon.
         base: where the base model lies now.
         plug: let ``base`` be another one of the same shape.
         columns: where things stand in the file.
@@ -29,16 +34,34 @@ def run_evaluate(
     """
     quieten()
     corpus = columns.read(data, language)
-    student = load(model, base=base, plug=plug, device=runtime.device, cache=runtime.cache, frames=runtime.frames)
-    with progress_bars() as bars:
-        examples = student.teacher.prepare(corpus, bars.bar("looking at pictures"))
-    tell_incomplete(student.encoder.incomplete)
-    scores = student.evaluate(examples)
+    if is_polyglot(Path(model)) or is_pack(Path(model)):
+        if plug:
+            raise SettingError("--plug-in is for shared lexicons", fix="Give the base model of the packs as --base.")
+        polyglot = load_polyglot(model, base=base, device=runtime.device, frames=runtime.frames)
+        examples = _prepare(Teacher(polyglot.encoder, runtime.cache), corpus)
+        known, tag = polyglot.languages, examples.language
+        found = {"score": polyglot.evaluate(examples, language=tag if tag in known else NATIVE)}
+        if all(pack.profiles is not None for pack in polyglot.packs.values()):
+            found["routed"] = polyglot.evaluate(examples)
+    else:
+        student = load(model, base=base, plug=plug, device=runtime.device, cache=runtime.cache, frames=runtime.frames)
+        examples = _prepare(student.teacher, corpus)
+        known, found = [NATIVE, *student.languages], {"score": student.evaluate(examples)}
     if as_json:
         chance = chance_scores(examples.owner, len(examples.files))
-        print_json = {"model": model, "language": examples.language, "scores": scores, "chance": chance}
+        print_json = {"model": model, "language": examples.language, "scores": found["score"], "chance": chance}
+        if "routed" in found:
+            print_json["routed"] = found["routed"]
         console.print_json(json.dumps(print_json))
         return
-    if examples.language not in (*student.languages, "en"):
-        console.print(f"note: {model} has not learnt {examples.language!r}; it knows {', '.join(student.languages)}")
-    print_scores(examples, {"score": scores})
+    if examples.language not in known:
+        console.print(f"note: {model} has not learnt {examples.language!r}; it knows {', '.join(known)}")
+    print_scores(examples, found)
+
+
+def _prepare(teacher: Teacher, corpus: Corpus) -> Examples:
+    """Encode what is new."""
+    with progress_bars() as bars:
+        examples = teacher.prepare(corpus, bars.bar("looking at pictures"))
+    tell_incomplete(teacher.encoder.incomplete)
+    return examples

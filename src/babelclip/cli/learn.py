@@ -8,24 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
-from babelclip.acquirers.store import MODULES, TENSORS
-from babelclip.cli.console import console, note, program, progress_bars, quieten, tell_all, tell_incomplete
-from babelclip.config import TaskSettings, change_settings, recipe_for
-from babelclip.continual import load
-from babelclip.continual.stream import JOINT
+from babelclip.cli.console import console, note, progress_bars, quieten, tell_all, tell_incomplete
+from babelclip.cli.teaching import Start, choose_teaching
+from babelclip.config import TaskSettings, change_settings
+from babelclip.continual.record import JOINT
 from babelclip.data import Cache, Corpus, Examples, join_examples, read_captions, read_image_vectors
 from babelclip.encoders import FRAMES
 from babelclip.errors import SettingError
 from babelclip.evaluation import METRICS, chance_scores
-from babelclip.files import remove_temporaries
 from babelclip.languages import language_name, normalise_tag
-from babelclip.lexicon.store import ROWS, TOKENIZER
 from babelclip.methods import compose
 from babelclip.report.terminal import new_table
 from babelclip.training import Checkpoints, JsonlLog, TaskReport, TensorBoardLog, Workers
 from babelclip.training.allocator import keep_freed_memory
-
-CHECKPOINTS, LOG = "checkpoints", "log.jsonl"
 
 
 @dataclass(frozen=True)
@@ -73,29 +68,12 @@ class Runtime:
         return "" if self.frames == FRAMES else f" --frames {self.frames}"
 
 
-@dataclass(frozen=True)
-class Start:
-    """What learning starts from.
-
-    Attributes:
-        base: base model or learnt folder.
-        lexicon: a multilingual language model, whose words are used instead of the base model's own.
-        lexicon_width: width of random rows instead of its word embeddings.
-        again: go on with languages that were learnt before.
-    """
-
-    base: str
-    lexicon: str | None = None
-    lexicon_width: int | None = None
-    again: bool = False
-
-
 def run_learn(
     language: str,
     out: Path,
     *,
     start: Start,
-    method: str,
+    method: str | None,
     files: Mapping[str, Path | None],
     columns: Columns,
     runtime: Runtime,
@@ -105,9 +83,9 @@ def run_learn(
 
     Args:
         language: tag of the language, or several, separated by commas, to be learnt at once.
-        out: folder to write to.
-        start: what to start from.
-        method: names joined by ``+``.
+        out: folder of packs, ``.babelpack`` file, or folder of a shared lexicon to write to.
+        start: what to start from, and what to end in.
+        method: names joined by ``+``; None for the usual one.
         files: captions by use: ``train``, and where wanted ``test`` to measure before and after and ``validation`` to
             choose the best epoch with; with ``{}`` in the place of the tag where there are several languages.
         columns: where things stand in all files.
@@ -116,51 +94,57 @@ def run_learn(
     """
     quieten()
     tags = [normalise_tag(tag) for tag in language.split(",")]
-    compose(method).refuse(change.partition("=")[0].strip() for change in changes)
-    _check_out(out, runtime)
+    compose(method or "cll").refuse(change.partition("=")[0].strip() for change in changes)
+    teaching = choose_teaching(
+        start, tags, out, device=runtime.device, cache=runtime.cache, frames=runtime.frames, keep=runtime.tensorboard
+    )
+    method = method or teaching.method
     read = {name: [columns.read(_file_of(file, tag, tags), tag) for tag in tags]
             for name, file in files.items() if file is not None}  # fmt: skip
-    student = load(
-        start.base, lexicon=start.lexicon, lexicon_width=start.lexicon_width, device=runtime.device,
-        cache=runtime.cache, frames=runtime.frames,
-    )  # fmt: skip
-    if student.encoder.device.type == "cpu":
+    encoder = teaching.encoder
+    if encoder.device.type == "cpu":
         keep_freed_memory()
-    settings = change_settings(recipe_for(student.encoder.name), changes)
-    known = f", knows {', '.join(student.languages)}" if student.languages else ""
-    console.print(f"Base model {student.encoder.name} ({student.encoder.fingerprint[:12]}){known}")
-    workers = Workers(student.encoder.device)
+    settings = change_settings(teaching.recipe, changes)
+    known = f", knows {', '.join(teaching.known)}" if teaching.known else ""
+    console.print(f"Base model {encoder.name} ({encoder.fingerprint[:12]}){known}; method {method}")
+    workers = Workers(encoder.device)
     if workers.count > 1 and runtime.cache.folder is None:
         raise SettingError(f"{workers.count} processes have no cache to share", fix="Leave --cache off away.")
-    checkpoints = Checkpoints(out / CHECKPOINTS, note=note)
+    checkpoints = Checkpoints(teaching.checkpoints, note=note)
     if checkpoints.begun:
         console.print(f"Going on from the checkpoints in {checkpoints.folder}")
-    log = JsonlLog(out / LOG)
+    log = JsonlLog(teaching.log)
     folder = runtime.tensorboard
     curves = [] if folder is None or workers.rank != 0 else [TensorBoardLog(folder)]
     with progress_bars() as bars, closing(log):
         with workers.first_alone():  # the others find the vectors in the cache
             ready = {
-                name: [student.teacher.prepare(corpus, bars.bar(f"looking at pictures, {name}")) for corpus in corpora]
+                name: [teaching.teacher.prepare(corpus, bars.bar(f"looking at pictures, {name}")) for corpus in corpora]
                 for name, corpora in read.items()
             }
-        tell_incomplete(student.encoder.incomplete)
-        before = [student.evaluate(one) for one in ready.get("test", [])]
+        tell_incomplete(encoder.incomplete)
+        tests = {
+            f"{corpus.source.name} {one.language}": (one, teaching.before(one))
+            for corpus, one in zip(read.get("test", []), ready.get("test", []), strict=True)
+        }
         train = ready["train"][0] if len(tags) == 1 else join_examples(ready["train"], JOINT)
-        report = student.learn(
-            train.language, train, method=method, settings=settings, validation=ready.get("validation"),
-            on_step=tell_all(log, bars.steps("learning"), *curves), checkpoints=checkpoints, again=start.again,
+        report = teaching.learn(
+            train, method=method, settings=settings, validation=ready.get("validation"),
+            on_step=tell_all(log, bars.steps("learning"), *curves), checkpoints=checkpoints,
+            name=read["train"][0].source.name,
         )  # fmt: skip
     for one in curves:
         one.close()
+    columns_of = teaching.finish(tests, write=workers.rank == 0)
     if workers.rank == 0:
-        student.save(out)
         checkpoints.clear()
     workers.leave()
-    _print_report(report, settings, float(student.encoder.token_table.std()))
-    for test, scores in zip(ready.get("test", []), before, strict=True):
-        print_scores(test, {"before": scores, "after": student.evaluate(test)})
-    _print_next(out, tags, method, files["test"], columns.options() + runtime.options())
+    _print_report(report, settings, float(encoder.token_table.std()))
+    for (test, _), shown in zip(tests.values(), columns_of, strict=True):
+        print_scores(test, shown)
+    held_out = quote(str(_file_of(files["test"] or Path("TEST.tsv"), tags[0], tags[:1])))
+    for line in teaching.next_commands(tags[0], method, held_out, columns.options() + runtime.options()):
+        console.print(line)
 
 
 def _file_of(file: Path, tag: str, tags: Sequence[str]) -> Path:
@@ -173,30 +157,7 @@ def _file_of(file: Path, tag: str, tags: Sequence[str]) -> Path:
     return file.with_name(file.name.replace("{}", tag))
 
 
-def _print_next(out: Path, tags: Sequence[str], method: str, test: Path | None, where: str) -> None:
-    """Say what can be done with what was learnt."""
-    console.print(f"Written to {out}. Next:")
-    model, more, method = (quote(str(one)) for one in (out, f"{out}-XX", method))
-    held_out = quote(str(_file_of(test or Path("TEST.tsv"), tags[0], tags[:1])))
-    console.print(f"  {program()} evaluate --model {model} --language {tags[0]} --data {held_out}{where}")
-    console.print(
-        f"  {program()} learn --base {model} --language XX --data XX.tsv{where} --method {method} --out {more}"
-    )
-
-
-def _check_out(out: Path, runtime: Runtime) -> None:
-    """Refuse a folder with anything in it but what this command itself leaves when it is interrupted."""
-    inside = [folder for folder in (runtime.tensorboard, runtime.cache.folder) if folder is not None]
-    ours = {out / CHECKPOINTS, out / LOG, *inside}
-    if (out / CHECKPOINTS).is_dir():
-        ours |= {out / name for name in (ROWS, MODULES, TENSORS, TOKENIZER)}  # lexicon.json is written last
-    if out.is_dir():
-        remove_temporaries(out)
-    if out.exists() and (not out.is_dir() or any(entry not in ours for entry in out.iterdir())):
-        raise SettingError(f"--out {out} exists and is not empty", fix="Choose a new folder; nothing is overwritten.")
-
-
-def print_scores(examples: Examples, columns: dict[str, dict[str, float]]) -> None:
+def print_scores(examples: Examples, columns: Mapping[str, Mapping[str, float]]) -> None:
     """Print a table of scores beside the chance level."""
     gallery = f"{len(examples.texts):,} texts, gallery of {len(examples.files):,} pictures"
     table = new_table(f"{language_name(examples.language)}: {gallery}, percent")

@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from babelclip import __version__
+from babelclip.cli.pack_app import pack_app
+from babelclip.cli.report_app import report_app
 from babelclip.errors import BabelclipError
 
 app = typer.Typer(
@@ -26,6 +28,8 @@ bench_app = typer.Typer(
 )  # fmt: skip
 app.add_typer(data_app, name="data")
 app.add_typer(bench_app, name="bench")
+app.add_typer(pack_app, name="pack")
+app.add_typer(report_app, name="report")
 
 Changes = Annotated[
     list[str] | None,
@@ -37,7 +41,10 @@ Languages = Annotated[
     str, typer.Option("--language", help="BCP-47 tag of the language, such as sw or pt-BR; or several: de,fr,zh.")
 ]
 Captions = Annotated[Path, typer.Option(help="Captions: .tsv, .csv or .jsonl (or .gz); columns image, en, LANGUAGE.")]
-Model = Annotated[str, typer.Option(help="pictoclip, a CLIPModel folder, a hub id, or a folder written by learn.")]
+Model = Annotated[
+    str,
+    typer.Option(help="Packs (a folder or one), pictoclip, a CLIPModel folder, a hub id, or a shared lexicon."),
+]
 Images = Annotated[Path | None, typer.Option(help="Folder that picture paths start at; else that of the captions.")]
 ImageColumn = Annotated[str, typer.Option(help="Column with the picture's path.")]
 EnglishColumn = Annotated[str, typer.Option(help="Column with the English text.")]
@@ -104,13 +111,37 @@ def learn(
     data: Annotated[
         Path, typer.Option(help="Captions: .tsv, .csv or .jsonl (or .gz); columns image, en, LANGUAGE; {} for the tag.")
     ],
-    out: Annotated[Path, typer.Option(help="New folder to write what was learnt to.")],
-    base: Model = "pictoclip",
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder of packs to install it in, or a new .babelpack file; --shared: a new folder."),
+    ],
+    base: Annotated[
+        str | None,
+        typer.Option(
+            help="pictoclip, a CLIPModel folder, a hub id, or a folder of a shared lexicon to go on with.  "
+            "[default: that of --out, else pictoclip]"
+        ),
+    ] = None,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Grow one lexicon for all languages (the papers' setting), not a pack.")
+    ] = False,
     lexicon: WordsOf = None,
     lexicon_width: WordsWidth = None,
     method: Annotated[
-        str, typer.Option(help="Methods joined by '+', such as mla+teir (docs/methods.md).")
-    ] = "cll+teir",
+        str | None,
+        typer.Option(
+            help="Methods joined by '+', such as mla+teir (docs/methods.md).  [default: cll; --shared: cll+teir]"
+        ),
+    ] = None,
+    rows: Annotated[str, typer.Option(help="How a pack stores its rows: float32, float16 or int8.")] = "float16",
+    start: Annotated[
+        str | None,
+        typer.Option(help="Where a pack's rows start: random, base, pairs or packs (docs/warm.md).  [default: random]"),
+    ] = None,
+    licence: Annotated[str, typer.Option(help="What a pack says of its licence.")] = "",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Put the pack in the place of an installed one of the language.")
+    ] = False,
     test: Annotated[Path | None, typer.Option(help="Held-out captions to measure before and after.")] = None,
     validation: Annotated[Path | None, typer.Option(help="Captions to choose the best epoch with.")] = None,
     images: Images = None,
@@ -127,6 +158,10 @@ def learn(
     seed: Annotated[int, typer.Option(help="Fixes new rows and the order of the texts.")] = 0,
     again: Annotated[bool, typer.Option("--again", help="Go on with languages that the model has learnt.")] = False,
     changes: Changes = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what a pack will cost and may reach, and stop; nothing is written.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="With --plan: print it as JSON.")] = False,
     device: Device = None,
     cache: CacheFolder = None,
     cache_dtype: CacheDtype = "float32",
@@ -134,17 +169,27 @@ def learn(
     frames: Frames = 12,
 ) -> None:
     """Teach a model one language from your own captions; interrupted, the same command goes on where it was."""
-    from babelclip.cli.learn import Columns, Runtime, Start, run_learn
+    from babelclip.cli.learn import Columns, Runtime, run_learn
+    from babelclip.cli.teaching import Start
     from babelclip.data import user_cache
 
     given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "vocab_size": vocab_size,
              "seed": seed}  # fmt: skip
+    begin = Start(base, lexicon, lexicon_width, again, shared, rows, licence, replace, start)
+    columns = Columns(image_column, english_column, text_column, images, image_vectors)
+    changed = [*(f"{name}={value}" for name, value in given.items() if value is not None), *(changes or [])]
+    if plan or json:
+        from babelclip.cli.plan import run_plan
+
+        run_plan(
+            language, out, data, start=begin, method=method, columns=columns, device=device, frames=frames,
+            changes=changed, as_json=json,
+        )  # fmt: skip
+        return
     run_learn(
-        language, out, start=Start(base, lexicon, lexicon_width, again), method=method,
-        files={"train": data, "test": test, "validation": validation},
-        columns=Columns(image_column, english_column, text_column, images, image_vectors),
-        runtime=Runtime(device, user_cache(cache, dtype=cache_dtype), tensorboard, frames),
-        changes=[*(f"{name}={value}" for name, value in given.items() if value is not None), *(changes or [])],
+        language, out, start=begin, method=method, files={"train": data, "test": test, "validation": validation},
+        columns=columns, runtime=Runtime(device, user_cache(cache, dtype=cache_dtype), tensorboard, frames),
+        changes=changed,
     )  # fmt: skip
 
 

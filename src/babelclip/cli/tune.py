@@ -9,7 +9,8 @@ from pathlib import Path
 from shlex import quote
 
 from babelclip.cli.console import console, note, program, progress_bars, quieten, tell_all
-from babelclip.cli.learn import CHECKPOINTS, LOG, Columns, Runtime, print_scores
+from babelclip.cli.learn import Columns, Runtime, print_scores
+from babelclip.cli.teaching import CHECKPOINTS, LOG
 from babelclip.config import change_settings
 from babelclip.continual import Student
 from babelclip.data import Corpus, Examples, Teacher

@@ -2,7 +2,8 @@
 
 from babelclip.continual.identity import code_fingerprint, data_fingerprint
 from babelclip.continual.measure import Evaluator, Gallery
-from babelclip.continual.stream import Stage, Stream, run_stream
+from babelclip.continual.record import Stage
+from babelclip.continual.stream import Stream, run_stream
 from babelclip.continual.student import Student, load
 
 __all__ = [

@@ -13,7 +13,18 @@ from babelclip.config import TaskSettings
 from babelclip.continual.student import Student
 from babelclip.data import Examples
 
-ROOMS = ("encoders", "objectives", "lexicon", "evaluation", "data", "acquirers", "methods", "training", "continual")
+ROOMS = (
+    "encoders",
+    "objectives",
+    "lexicon",
+    "evaluation",
+    "data",
+    "acquirers",
+    "methods",
+    "training",
+    "continual",
+    "packs",
+)
 """Rooms of the package that scores depend on, beside ``config.py``."""
 
 

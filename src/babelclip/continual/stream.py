@@ -2,47 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
 from pydantic import TypeAdapter
-from torch import Tensor
 
 from babelclip.acquirers.store import load_learnt, pack_learnt
-from babelclip.config import TaskSettings, derive_seed
+from babelclip.config import TaskSettings
 from babelclip.continual.complete import complete_vocabulary
 from babelclip.continual.cost import peak_memory_mb
 from babelclip.continual.identity import identify
-from babelclip.continual.measure import Evaluator, Gallery, Scores
+from babelclip.continual.measure import Evaluator
+from babelclip.continual.record import (
+    JOINT,
+    Measured,
+    Scored,
+    Sizes,
+    Stage,
+    bytes_of,
+    check_stages,
+    examples_of,
+    interval_seed,
+    make_run,
+)
 from babelclip.continual.student import Student
-from babelclip.data import Examples, join_examples
+from babelclip.data import join_examples
 from babelclip.data.examples import base_lexicon
 from babelclip.errors import SettingError
-from babelclip.evaluation import METRICS, RANKS, Cost, Run, chance_scores, summarise_run
+from babelclip.evaluation import Cost, Run
 from babelclip.methods import Stack, compose
 from babelclip.training import Checkpoints, OnStep, TaskReport, Workers
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One task of a stream.
-
-    Attributes:
-        train: a language's training texts.
-        galleries: what the language is measured on; every stage has galleries of the same names in the same order.
-        validation: texts to choose the best epoch with (the papers' rule); None keeps the last epoch.
-    """
-
-    train: Examples
-    galleries: Sequence[Gallery]
-    validation: Examples | None = None
-
-    @property
-    def language(self) -> str:
-        """The language's tag."""
-        return self.train.language
 
 
 @dataclass(frozen=True)
@@ -54,21 +45,10 @@ class Stream:
     student: Student
 
 
-JOINT = "mul"  # "multiple languages" in BCP-47
-Measured = dict[str, Scores]
-"""All metrics of one language by gallery."""
-
-
 @dataclass
-class _Done:
+class _Done(Scored):
     """What is known after some tasks; goes into checkpoints."""
 
-    initial: list[Measured]
-    """Scores on every language of the stream before its first task."""
-    before: list[Measured] = field(default_factory=list)
-    """before[j]: scores on language j directly before task j."""
-    scores: list[list[Measured]] = field(default_factory=list)
-    """scores[i][j]: scores on language j after task i."""
     reports: list[TaskReport] = field(default_factory=list)
     texts: int = 0
     encoded: int = 0
@@ -99,17 +79,14 @@ def run_stream(
             ``checkpoints.every`` seconds. The caller clears them when it has kept the result.
 
     Raises:
-        SettingError: a language stands twice, or there is none; galleries differ between stages; or the checkpoints are
-            of another run.
+        SettingError: a language stands twice, or there is none; galleries differ between stages; the method keeps every
+            language by itself; or the checkpoints are of another run.
         BabelclipError: a task fails.
     """
-    order = [stage.language for stage in stages]
-    if not order or len(set(order)) < len(order):
-        raise SettingError(f"the stream is {order}", fix="Name at least one language, each once.")
-    names = [[gallery.name for gallery in stage.galleries] for stage in stages]
-    if not names[0] or any(each != names[0] or len(set(each)) < len(each) for each in names):
-        raise SettingError(f"the galleries of the stages are {names}", fix="Give all stages the same, at least one.")
+    order = check_stages(stages)
     stack = compose(method)
+    if stack.isolated:
+        raise SettingError(f"{method!r} keeps every language by itself", fix="Use packs.run_packs for it.")
     student = Student(student.encoder, student.learnt, student.teacher)
     evaluator = Evaluator(student.encoder, incremental)
     examples = [part for stage in stages for part in examples_of(stage)]
@@ -139,15 +116,9 @@ def run_stream(
             inside.clear()
     runs = [
         _make_run(student, stages, number, start, stack=stack, settings=settings, done=done, evaluator=evaluator)
-        for number in range(len(names[0]))
+        for number in range(len(stages[0].galleries))
     ]
     return Stream(runs, done.reports, student)
-
-
-def examples_of(stage: Stage) -> list[Examples]:
-    """All texts of a stage."""
-    validation = [] if stage.validation is None else [stage.validation]
-    return [stage.train, *validation, *(gallery.examples for gallery in stage.galleries)]
 
 
 def _measure(evaluator: Evaluator, student: Student, stage: Stage) -> Measured:
@@ -159,36 +130,21 @@ def _make_run(
     stack: Stack, settings: TaskSettings, done: _Done, evaluator: Evaluator,
 ) -> Run:  # fmt: skip
     """Put the results on gallery ``number`` of each stage together; ``start``: rows before the first task."""
-    galleries = [stage.galleries[number] for stage in stages]
-    name = galleries[0].name
-    matrices = {metric: [[one[name][metric] for one in row] for row in done.scores] for metric in (*METRICS, *RANKS)}
-    before = {metric: [one[name][metric] for one in done.before] for metric in METRICS}
-    initial = {metric: [one[name][metric] for one in done.initial] for metric in METRICS}
-    chance = [chance_scores(each.examples.owner, len(each.examples.files), folds=each.folds) for each in galleries]
     intervals = [
-        evaluator.intervals(student.learnt, each, seed=derive_seed("bootstrap", each.examples.language))
-        for each in galleries
+        evaluator.intervals(student.learnt, stage.galleries[number], seed=interval_seed(stage)) for stage in stages
     ]
     ends = [student.lexicon.snapshots[stage.language].num_tokens for stage in stages]
     train_seconds = sum(report.seconds for report in done.reports)
-    return Run(
-        method=stack.name,
-        seed=settings.seed,
-        order=[stage.language for stage in stages],
-        gallery=name,
+    return make_run(
+        stages, number, method=stack.name, settings=settings,
         needs_language=stack.needs_language or student.learnt.needs_language,
-        settings=settings.as_dict(),
-        scores={metric: matrices[metric] for metric in METRICS},
-        ranks={metric: matrices[metric] for metric in RANKS},
-        before=before,
-        initial=initial,
-        intervals={metric: [each[metric] for each in intervals] for metric in METRICS},
-        chance={metric: sum(one[metric] for one in chance) / len(chance) for metric in METRICS},
-        summary={metric: summarise_run(matrices[metric], before[metric], initial[metric]) for metric in METRICS},
-        new_tokens=[after - before for before, after in pairwise([start, *ends])],
-        module_bytes=_size(student.learnt.acquirers.tensors()),
-        memory_bytes=_size(stack.state_dict()),
-        bytes_per_token=student.lexicon.table.shape[1] * student.lexicon.table.element_size(),
+        scored=done, intervals=intervals,
+        sizes=Sizes(
+            new_tokens=[after - before for before, after in pairwise([start, *ends])],
+            module_bytes=bytes_of(student.learnt.acquirers.tensors()),
+            memory_bytes=bytes_of(stack.state_dict()),
+            bytes_per_token=student.lexicon.table.shape[1] * student.lexicon.table.element_size(),
+        ),
         cost=Cost(
             train_s=train_seconds,
             eval_s=evaluator.seconds,
@@ -197,12 +153,7 @@ def _make_run(
             scored_texts=done.texts,
             encoded_texts=done.encoded,
         ),
-    )
-
-
-def _size(tensors: Mapping[str, Tensor]) -> int:
-    """Bytes of tensors."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    )  # fmt: skip
 
 
 def _save(checkpoints: Checkpoints, identity: dict[str, Any], student: Student, stack: Stack, done: _Done) -> None:

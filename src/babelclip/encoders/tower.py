@@ -25,19 +25,19 @@ def pad(sequences: Sequence[Sequence[int]], eos: int) -> Tensor:
     return torch.tensor([[*ids, *[eos] * (longest - len(ids))] for ids in sequences])
 
 
-def first_ends(ids: Tensor, eos: int) -> Tensor:
-    """Return (B,) the position of the first ``eos`` in each row of (B, L) ids.
+def first_ends(ids: Tensor, eos: int | Tensor) -> Tensor:
+    """Return (B,) the position of the first ``eos`` in each row of (B, L) ids; (B,) ``eos`` where texts have their own.
 
     Not the largest id, which is CLIP's own shortcut: ids of new tokens are larger than that of end-of-text.
     """
-    return (ids == eos).int().argmax(dim=1)
+    return (ids == (eos[:, None] if isinstance(eos, Tensor) else eos)).int().argmax(dim=1)
 
 
 def encode_batch(
     encoder: DualEncoder,
     table: Tensor,
     ids: Tensor,
-    eos: int,
+    eos: int | Tensor,
     modules: Modules | None = None,
     languages: Sequence[str | None] = (),
     *,
@@ -49,7 +49,7 @@ def encode_batch(
         encoder: the base model.
         table: (R, width) rows, on the encoder's device.
         ids: (B, L) places of the tokens' rows in the table, on the CPU; padded behind the first ``eos``.
-        eos: place of the end-of-text token's row.
+        eos: place of the end-of-text token's row; (B,) where texts have their own.
         modules: what may be put into the tower; None for nothing, and nothing is bit-identical to no modules.
         languages: (B,) tags of the texts, for modules.
         training: whether modules that choose by themselves at test time may use the language.
@@ -78,9 +78,9 @@ def encode_tokens(
     table: Tensor,
     sequences: Sequence[Sequence[int]],
     modules: Modules | None = None,
-    language: str | None = None,
+    language: str | Sequence[str | None] | None = None,
     *,
-    eos: int | None = None,
+    eos: int | Tensor | None = None,
     batch_size: int = 256,
 ) -> Tensor:
     """Encode token ids with a frozen tower and any table of rows.
@@ -92,8 +92,8 @@ def encode_tokens(
         table: (V, width) rows; the base model's own table gives its own English vectors.
         sequences: ids with start and end tokens.
         modules: what may be put into the tower.
-        language: the language of all texts, for modules that need it.
-        eos: id of the token that the tower pools at; by default the base model's.
+        language: the language of all texts, or of each, for modules that need it.
+        eos: id of the token that the tower pools at; by default the base model's; (N,) where texts have their own.
         batch_size: texts at a time.
 
     Returns:
@@ -103,9 +103,11 @@ def encode_tokens(
     vectors = torch.empty(len(sequences), encoder.dim)
     table = table.to(encoder.device)
     eos = encoder.eos if eos is None else eos
+    languages = [language] * len(order) if language is None or isinstance(language, str) else language
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
-        ids = pad([sequences[i] for i in chosen], eos)
-        found, _ = encode_batch(encoder, table, ids, eos, modules, [language] * len(ids))
+        own, filler = (eos[chosen], encoder.eos) if isinstance(eos, Tensor) else (eos, eos)
+        ids = pad([sequences[i] for i in chosen], filler)
+        found, _ = encode_batch(encoder, table, ids, own, modules, [languages[i] for i in chosen])
         vectors[chosen] = found.float().cpu()
     return vectors

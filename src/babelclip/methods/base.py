@@ -180,6 +180,7 @@ class Method:
         needs_memory: whether it keeps texts of earlier tasks.
         replays: whether ``extra_rows`` are those of texts that are trained on again.
         joint: whether all languages of a stream are learnt in one task.
+        isolated: whether each language of a stream is learnt alone, from the base model.
     """
 
     name: ClassVar[str]
@@ -190,6 +191,7 @@ class Method:
     needs_memory: ClassVar[bool] = False
     replays: ClassVar[bool] = False
     joint: ClassVar[bool] = False
+    isolated: ClassVar[bool] = False
 
     def check_variant(self, variant: str) -> None:
         """Refuse what is not one of ``VARIANTS``.

@@ -21,6 +21,7 @@ from babelclip.methods.names import make_method, read_name, split_names
 from babelclip.methods.objectives import CrossLingual, CrossModal
 from babelclip.methods.oewc import OEWC
 from babelclip.methods.oracle import Oracle
+from babelclip.methods.packs import Packs, RoutedPacks
 from babelclip.methods.ptuning import PTuning
 from babelclip.methods.si import SI
 from babelclip.methods.stack import Stack
@@ -29,7 +30,7 @@ from babelclip.registry import Registry
 
 _ALL = (
     CLL, Joint, Oracle, CrossLingual, CrossModal, Full, MLA, NLT, LE, LoRA, PTuning, DualPrompt, Coda,
-    ER, DER, AGEM, OEWC, SI, LwF, GPM, CoMA, TEIR,
+    ER, DER, AGEM, OEWC, SI, LwF, GPM, CoMA, TEIR, Packs, RoutedPacks,
 )  # fmt: skip
 METHODS: Registry[type[Method]] = Registry("method", {method.name: method for method in _ALL})
 

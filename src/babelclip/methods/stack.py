@@ -24,6 +24,7 @@ class Stack:
         name: canonical, such as ``cll+teir``.
         needs_language: true if any of them needs a text's language at test time.
         joint: true if any of them learns all languages in one task.
+        isolated: true if any of them learns each language of a stream alone.
     """
 
     def __init__(self, methods: Sequence[Method]) -> None:
@@ -32,6 +33,7 @@ class Stack:
         self.name = "+".join(write_name(method) for method in self.methods)
         self.needs_language = any(method.needs_language for method in self.methods)
         self.joint = any(method.joint for method in self.methods)
+        self.isolated = any(method.isolated for method in self.methods)
 
     def settle(self, settings: TaskSettings) -> TaskSettings:
         """Return settings with what the methods wish for; an ``initialiser`` that was set stays.

@@ -1,0 +1,274 @@
+"""What ``babelclip learn`` teaches and writes: a pack of one language, or a lexicon that several share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shlex import quote
+from typing import Protocol
+
+from babelclip.acquirers.store import MODULES, TENSORS
+from babelclip.cli.console import program
+from babelclip.config import TaskSettings, recipe_for
+from babelclip.continual import Student, load
+from babelclip.data import Cache, Examples, Teacher
+from babelclip.encoders import DEFAULT_MODEL, FRAMES, DualEncoder
+from babelclip.errors import SettingError
+from babelclip.files import remove_temporaries
+from babelclip.lexicon.store import LEXICON, ROWS, TOKENIZER
+from babelclip.packs import METHOD, Polyglot, install_pack, is_polyglot, learn_pack, load_polyglot, pack_recipe
+from babelclip.packs.card import ROW_DTYPES, Measured
+from babelclip.packs.container import SUFFIX
+from babelclip.packs.installed import check_place
+from babelclip.packs.learn import add_metrics
+from babelclip.packs.store import save_pack
+from babelclip.packs.warm import START, STARTS
+from babelclip.registry import Registry
+from babelclip.training import Checkpoints, OnStep, TaskReport
+
+CHECKPOINTS, LOG = "checkpoints", "log.jsonl"
+Scores = dict[str, float]
+Columns = dict[str, Scores]
+"""Scores by the name of the column that shows them."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What learning starts from, and what it ends in.
+
+    Attributes:
+        base: base model or learnt folder; None: that of the folder that is written to, else the built-in one.
+        lexicon: a multilingual language model, whose words are used instead of the base model's own.
+        lexicon_width: width of random rows instead of its word embeddings.
+        again: go on with languages that were learnt before.
+        shared: grow one lexicon for all languages.
+        rows: how a pack stores its rows.
+        licence: what a pack says of its licence.
+        replace: an installed pack of the same language.
+        rows_from: where the rows of a pack start; None: as usual.
+    """
+
+    base: str | None = None
+    lexicon: str | None = None
+    lexicon_width: int | None = None
+    again: bool = False
+    shared: bool = False
+    rows: str = "float16"
+    licence: str = ""
+    replace: bool = False
+    rows_from: str | None = None
+
+    def shares(self, tags: Sequence[str]) -> bool:
+        """Whether what is learnt cannot be one language's own, or shall not be."""
+        learnt = self.base is not None and (Path(self.base) / LEXICON).is_file()
+        return self.shared or self.again or learnt or self.lexicon is not None or len(tags) > 1
+
+
+class Teaching(Protocol):
+    """One of the two.
+
+    Attributes:
+        encoder: the base model.
+        teacher: its vectors, remembered.
+        recipe: the settings to begin with.
+        method: the usual one.
+        log, checkpoints: where steps and checkpoints go.
+        known: languages that are there.
+    """
+
+    encoder: DualEncoder
+    teacher: Teacher
+    recipe: TaskSettings
+    method: str
+    log: Path
+    checkpoints: Path
+    known: list[str]
+
+    def before(self, examples: Examples) -> Scores:
+        """Return the scores before learning."""
+
+    def learn(
+        self, examples: Examples, *, method: str, settings: TaskSettings, validation: list[Examples] | None,
+        on_step: OnStep, checkpoints: Checkpoints, name: str,
+    ) -> TaskReport:  # fmt: skip
+        """Learn."""
+
+    def finish(self, tests: Mapping[str, tuple[Examples, Scores]], *, write: bool) -> list[Columns]:
+        """Measure, write, and return the columns of each test; tests by name with their scores before."""
+
+    def next_commands(self, tag: str, method: str, held_out: str, where: str) -> list[str]:
+        """Say what was written where, and what can be done with it."""
+
+
+class SharedTeaching:
+    """A lexicon that several languages share: the papers' setting."""
+
+    method = "cll+teir"
+
+    def __init__(
+        self, start: Start, out: Path, *, device: str | None, cache: Cache, frames: int, keep: Path | None
+    ) -> None:
+        """Load what it starts from; ``keep``: a folder inside ``out`` that may be there already."""
+        self._out = out
+        _check_folder(out, [folder for folder in (keep, cache.folder) if folder is not None])
+        self._student: Student = load(
+            start.base or DEFAULT_MODEL, lexicon=start.lexicon, lexicon_width=start.lexicon_width, device=device,
+            cache=cache, frames=frames,
+        )  # fmt: skip
+        self._again = start.again
+        self.encoder, self.teacher = self._student.encoder, self._student.teacher
+        self.recipe, self.known = recipe_for(self.encoder.name), self._student.languages
+        self.log, self.checkpoints = out / LOG, out / CHECKPOINTS
+
+    def before(self, examples: Examples) -> Scores:
+        """Return the scores before learning."""
+        return self._student.evaluate(examples)
+
+    def learn(
+        self, examples: Examples, *, method: str, settings: TaskSettings, validation: list[Examples] | None,
+        on_step: OnStep, checkpoints: Checkpoints, name: str,
+    ) -> TaskReport:  # fmt: skip
+        """Learn."""
+        return self._student.learn(
+            examples.language, examples, method=method, settings=settings, validation=validation, on_step=on_step,
+            checkpoints=checkpoints, again=self._again,
+        )  # fmt: skip
+
+    def finish(self, tests: Mapping[str, tuple[Examples, Scores]], *, write: bool) -> list[Columns]:
+        """Write, then measure."""
+        if write:
+            self._student.save(self._out)
+        return [{"before": before, "after": self._student.evaluate(test)} for test, before in tests.values()]
+
+    def next_commands(self, tag: str, method: str, held_out: str, where: str) -> list[str]:
+        """Say what was written where, and what can be done with it."""
+        model, more, method = (quote(str(one)) for one in (self._out, f"{self._out}-XX", method))
+        return [
+            f"Written to {self._out}. Next:",
+            f"  {program()} evaluate --model {model} --language {tag} --data {held_out}{where}",
+            f"  {program()} learn --base {model} --language XX --data XX.tsv{where} --method {method} --out {more}",
+        ]
+
+
+class PackTeaching:
+    """A pack of one language, installed into a folder of packs or written as one file."""
+
+    method = METHOD
+
+    def __init__(self, start: Start, tag: str, out: Path, *, device: str | None, cache: Cache, frames: int) -> None:
+        """Load what it starts from, and refuse before any work what could not be written."""
+        Registry("kind of rows", dict.fromkeys(ROW_DTYPES))[start.rows]
+        self._rows_from = start.rows_from or START
+        STARTS[self._rows_from]  # refuses an unknown name
+        self._start, self._into = start, None if out.suffix == SUFFIX else out
+        self._file = out if self._into is None else out / f"{tag}{SUFFIX}"
+        _check_place(self._file, self._into, tag, replace=start.replace)
+        known = self._into is not None and is_polyglot(self._into)
+        model = self._into if known and self._into is not None else start.base or DEFAULT_MODEL
+        self._polyglot: Polyglot = load_polyglot(
+            model, base=start.base if known else None, device=device, frames=frames
+        )
+        self.encoder = self._polyglot.encoder
+        self.teacher = Teacher(self.encoder, cache)
+        self.recipe, self.known = pack_recipe(self.encoder.name), self._polyglot.languages[1:]
+        self.log, self.checkpoints = self._file.with_suffix(".log.jsonl"), self._file.with_suffix(".checkpoints")
+        self._tag = tag
+
+    @property
+    def polyglot(self) -> Polyglot:
+        """The base model and what is installed beside it."""
+        return self._polyglot
+
+    def before(self, examples: Examples) -> Scores:
+        """Return the scores of the base model."""
+        return self._polyglot.evaluate(examples, language="en")
+
+    def learn(
+        self, examples: Examples, *, method: str, settings: TaskSettings, validation: list[Examples] | None,
+        on_step: OnStep, checkpoints: Checkpoints, name: str,
+    ) -> TaskReport:  # fmt: skip
+        """Learn."""
+        pack, report = learn_pack(
+            self._polyglot, self._tag, examples, method=method, settings=settings, rows=self._start.rows,
+            start=self._rows_from, teacher=self.teacher, validation=validation, on_step=on_step,
+            checkpoints=checkpoints, name=name,
+        )  # fmt: skip
+        pack = replace(pack, card=pack.card.model_copy(update={"licence": self._start.licence}))
+        self._polyglot = self._polyglot.install(pack, replace=self._start.replace)
+        return report
+
+    def finish(self, tests: Mapping[str, tuple[Examples, Scores]], *, write: bool) -> list[Columns]:
+        """Measure with the rows as they are stored, then write: the card says how well it does."""
+        columns = [
+            {"before": before, "after": self._polyglot.evaluate(test, language=self._tag),
+             "routed": self._polyglot.evaluate(test)}
+            for test, before in tests.values()
+        ]  # fmt: skip
+        measured = [
+            Measured(data=name, texts=len(test.texts), pictures=len(test.files), scores=found["after"], before=before)
+            for (name, (test, before)), found in zip(tests.items(), columns, strict=True)
+        ]
+        pack = add_metrics(self._polyglot.packs[self._tag], measured)
+        if write and self._into is None:
+            save_pack(pack, self._file)
+        elif write and self._into is not None:
+            install_pack(self._into, pack, self.encoder, replace=self._start.replace)
+        return columns
+
+    def next_commands(self, tag: str, method: str, held_out: str, where: str) -> list[str]:
+        """Say what was written where, and what can be done with it."""
+        model = quote(str(self._into or self._file))
+        told = f" --method {quote(method)}" if method != METHOD else ""
+        evaluate = f"  {program()} evaluate --model {model} --language {tag} --data {held_out}{where}"
+        if self._into is None:
+            return [f"Written to {self._file}. Next:", evaluate, f"  {program()} pack install {model} --into FOLDER"]
+        return [
+            f"Written to {self._file}, beside {', '.join(self.known) or 'no other language'}. Next:", evaluate,
+            f"  {program()} learn --language XX --data XX.tsv{where}{told} --out {model}",
+            f"  {program()} pack list {model}",
+        ]  # fmt: skip
+
+
+def _check_folder(out: Path, keep: Sequence[Path]) -> None:
+    """Refuse a folder with anything in it but what this command itself leaves when it is interrupted."""
+    ours = {out / CHECKPOINTS, out / LOG, *keep}
+    if (out / CHECKPOINTS).is_dir():
+        ours |= {out / name for name in (ROWS, MODULES, TENSORS, TOKENIZER)}  # lexicon.json is written last
+    if out.is_dir():
+        remove_temporaries(out)
+    if out.exists() and (not out.is_dir() or any(entry not in ours for entry in out.iterdir())):
+        raise SettingError(f"--out {out} exists and is not empty", fix="Choose a new folder; nothing is overwritten.")
+
+
+def _check_place(file: Path, into: Path | None, tag: str, *, replace: bool) -> None:
+    """Refuse a place that holds something else."""
+    if file.exists() and not (replace and into is not None):
+        way = "Say --replace, or choose" if into is not None else "Choose"
+        raise SettingError(f"{file} exists", fix=f"{way} another --out; nothing is overwritten.")
+    if into is not None:
+        check_place(into, tag)
+
+
+def choose_teaching(
+    start: Start, tags: Sequence[str], out: Path, *, device: str | None, cache: Cache, frames: int = FRAMES,
+    keep: Path | None = None,
+) -> Teaching:  # fmt: skip
+    """Return what the languages are learnt as.
+
+    Raises:
+        SettingError: it cannot be a pack but is to be written as one, or something stands at ``out``.
+    """
+    if not start.shares(tags):
+        return PackTeaching(start, tags[0], out, device=device, cache=cache, frames=frames)
+    if out.suffix == SUFFIX:
+        raise SettingError(
+            f"--out {out} is to be a pack, but what is learnt belongs to several languages",
+            fix="Learn one language from a base model, without --lexicon, --again and --shared; or give a folder.",
+        )
+    if start.rows_from is not None:
+        raise SettingError(
+            f"--start {start.rows_from} is for a pack, but what is learnt belongs to several languages",
+            fix="Learn one language from a base model, without --lexicon, --again and --shared; or leave --start away.",
+        )
+    return SharedTeaching(start, out, device=device, cache=cache, frames=frames, keep=keep)

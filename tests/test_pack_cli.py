@@ -1,0 +1,151 @@
+"""Packs on the command line: learn, install, list, show, verify, merge, remove; and as a row of the benchmark."""
+
+import json
+from dataclasses import replace
+from functools import partial
+
+import pytest
+
+import babelclip
+from babelclip.continual import Gallery, Stage, run_stream
+from babelclip.errors import BabelclipError, SettingError
+from babelclip.packs import load_card, load_polyglot
+from babelclip.packs.stream import run_packs
+from babelclip.training import Checkpoints
+from test_cli import fail_at_step_4, invoke
+
+
+def learn(captions, tiny_folder, tag, out, *more):
+    return invoke("learn", "--base", tiny_folder, "--language", tag, "--data", captions / f"{tag}.tsv", "--out", out,
+                  "--epochs", 2, "--batch-size", 8, "--vocab-size", 400, "--device", "cpu", "--learning-rate", 1e-3,
+                  *more)  # fmt: skip
+
+
+def evaluate(captions, model, *more):
+    found = invoke("evaluate", "--model", model, *more, "--language", "de", "--data", captions / "de.tsv", "--json")
+    return json.loads(found)
+
+
+def test_a_folder_of_packs_from_learning_to_removing(captions, tiny_folder, tmp_path):
+    mine, test = tmp_path / "mine", ("--test", captions / "de.tsv")
+    printed = learn(captions, tiny_folder, "de", mine, *test, "--licence", "CC0-1.0")
+    assert "method cll\n" in printed
+    assert f"Written to {mine / 'de.babelpack'}, beside no other language. Next:" in printed
+    for column in ("before", "after", "routed", "chance"):
+        assert column in printed
+    assert sorted(entry.name for entry in mine.iterdir()) == ["de.babelpack", "de.log.jsonl", "polyglot.json"]
+    card = load_card(mine / "de.babelpack")
+    assert (card.licence, card.rows, card.data.texts, card.metrics[0].data) == ("CC0-1.0", "float16", 24, "de.tsv de")
+    scored = evaluate(captions, mine)
+    assert scored["scores"]["r_mean"] == card.metrics[0].scores["r_mean"]
+    german = (mine / "de.babelpack").read_bytes()
+    file = tmp_path / "ru.babelpack"
+    printed = learn(captions, tiny_folder, "ru", file, "--rows", "int8", "--method", "mla")
+    assert f"pack install {file} --into FOLDER" in printed
+    printed = invoke("pack", "install", file, "--into", mine, "--base", tiny_folder)
+    assert f"{mine} now answers in en, de, ru. English has not changed." in printed
+    assert (mine / "de.babelpack").read_bytes() == german
+    printed = invoke("pack", "list", mine)
+    assert "German" in printed
+    assert "Russian" in printed
+    printed = invoke("pack", "verify", mine)
+    assert printed.count("bit for bit") == 3
+    printed = invoke("pack", "show", mine / "de.babelpack")
+    for piece in ("German (de)", "24 texts", "CC0-1.0", "de.tsv de img_r10"):
+        assert piece in printed
+    assert json.loads(invoke("pack", "show", file, "--json"))["language"] == "ru"
+    assert load_card(file).modules == {"mla": {"inner": 16, "uniform": 0, "shared": 0}}
+    merged = tmp_path / "all"
+    invoke("pack", "merge", mine, "--out", merged)
+    assert load_polyglot(merged).languages == ["en", "de", "ru"]
+    with pytest.raises(SettingError, match="both for 'ru'"):
+        invoke("pack", "merge", mine, file, "--out", tmp_path / "twice", "--base", tiny_folder)
+    printed = invoke("pack", "remove", mine, "ru")
+    assert "now answers in en, de" in printed
+    assert (mine / "de.babelpack").read_bytes() == german
+    printed = invoke("evaluate", "--model", mine, "--language", "ru", "--data", captions / "ru.tsv")
+    assert "has not learnt 'ru'; it knows en, de" in printed
+
+
+def test_what_stands_there_is_not_overwritten(captions, tiny_folder, tmp_path):
+    mine = tmp_path / "mine"
+    learn(captions, tiny_folder, "de", mine)
+    with pytest.raises(SettingError, match=r"de.babelpack exists. Say --replace, or choose"):
+        learn(captions, tiny_folder, "de", mine)
+    learn(captions, tiny_folder, "de", mine, "--replace", "--seed", 5)
+    with pytest.raises(SettingError, match="and is no folder of packs"):
+        learn(captions, tiny_folder, "de", captions)
+    with pytest.raises(SettingError, match="belongs to several languages"):
+        learn(captions, tiny_folder, "de", tmp_path / "x.babelpack", "--shared")
+    with pytest.raises(BabelclipError, match="unknown kind of rows 'float8'. Did you mean 'float"):
+        learn(captions, tiny_folder, "ru", mine, "--rows", "float8")
+
+
+def test_an_interrupted_pack_goes_on_with_the_same_command(captions, tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("babelclip.cli.learn.Checkpoints", partial(Checkpoints, every=0))
+    learn(captions, tiny_folder, "de", tmp_path / "whole")
+    cut = tmp_path / "cut"
+    with monkeypatch.context() as patch:
+        patch.setattr("babelclip.training.trainer.TaskTrainer.rate", fail_at_step_4)
+        with pytest.raises(RuntimeError, match="power cut"):
+            learn(captions, tiny_folder, "de", cut)
+    assert sorted(entry.name for entry in cut.iterdir()) == ["de.checkpoints", "de.log.jsonl"]
+    assert f"Going on from the checkpoints in {cut / 'de.checkpoints'}" in learn(captions, tiny_folder, "de", cut)
+    assert (cut / "de.babelpack").read_bytes() == (tmp_path / "whole" / "de.babelpack").read_bytes()
+    assert sorted(entry.name for entry in cut.iterdir()) == ["de.babelpack", "de.log.jsonl", "polyglot.json"]
+
+
+def test_a_language_of_a_shared_lexicon_becomes_a_pack(captions, tiny_folder, tmp_path):
+    shared, pack = tmp_path / "shared", tmp_path / "de.babelpack"
+    learn(captions, tiny_folder, "de", shared, "--shared")
+    printed = invoke("pack", "build", "--model", shared, "--language", "de", "--out", pack, "--rows", "float32")
+    assert "note: without --data its language cannot be recognised" in printed
+    scores = [evaluate(captions, shared), evaluate(captions, pack, "--base", tiny_folder)]
+    assert scores[0]["scores"] == pytest.approx(scores[1]["scores"])
+    assert "routed" not in scores[1]
+    with pytest.raises(SettingError, match="'de' was built without texts, so its language cannot be recognised"):
+        load_polyglot(pack, base=tiny_folder).encode_texts(["rot"])
+    invoke("pack", "build", "--model", shared, "--language", "de", "--out", tmp_path / "known.babelpack", "--data",
+           captions / "de.tsv")  # fmt: skip
+    assert load_card(tmp_path / "known.babelpack").data.texts == 24
+
+
+@pytest.fixture(scope="module")
+def stages(examples):
+    english = replace(examples["de"], language="en", texts=examples["de"].english)
+    trains = [english, examples["de"], examples["ru"]]
+    return [Stage(train, [Gallery("test", train)]) for train in trains]
+
+
+@pytest.mark.parametrize("method", ["packs", "packs-routed", "packs+mla"])
+def test_a_stream_of_packs_forgets_nothing(tiny, stages, quick, method, tmp_path):
+    """Told the languages, F is exactly 0; interrupted within a task, the results are the same."""
+    run = run_packs(babelclip.Student(tiny), stages, method=method, settings=quick)[0]
+    table = run.scores["r_mean"]
+    assert [len(row) for row in table] == [1, 2, 3]
+    assert run.needs_language == (method != "packs-routed")
+    assert run.new_tokens[0] == 0
+    if run.needs_language:
+        assert all(summary["F"] == 0.0 == summary["Fen"] for summary in run.summary.values())
+        assert table[0][0] == table[2][0] == run.initial["r_mean"][0], "English is the base model's"
+        assert table[1][1] == table[2][1]
+
+    def power_cut(step):
+        if (step.language, step.step) == ("ru", 3):
+            raise KeyboardInterrupt
+
+    checkpoints = Checkpoints(tmp_path / "checkpoints", every=0)
+    with pytest.raises(KeyboardInterrupt):
+        run_packs(babelclip.Student(tiny), stages, method=method, settings=quick, on_step=power_cut,
+                  checkpoints=checkpoints)  # fmt: skip
+    again = run_packs(babelclip.Student(tiny), stages, method=method, settings=quick, checkpoints=checkpoints)[0]
+    assert again.model_dump(exclude={"cost"}) == run.model_dump(exclude={"cost"})
+
+
+def test_packs_are_a_stream_of_their_own(tiny, stages, quick, examples):
+    with pytest.raises(SettingError, match="keeps every language by itself"):
+        run_stream(babelclip.Student(tiny), stages, method="packs", settings=quick)
+    student = babelclip.Student(tiny)
+    student.learn("de", examples["de"], settings=quick)
+    with pytest.raises(SettingError, match="this one has learnt de. Give the base model"):
+        run_packs(student, stages, method="packs", settings=quick)
