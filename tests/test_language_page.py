@@ -281,7 +281,7 @@ def test_what_training_never_had_is_found(polyglot, examples):
 
 def test_languages_that_are_not_recognised(polyglot, examples, source, monkeypatch):
     routes = SimpleNamespace(
-        best=["de", "en", "fr", *["de"] * 21], probability=torch.tensor([0.9, 0.6, 0.8, *[1.0] * 21])
+        tags=["de", "en", "fr", *["de"] * 21], probability=torch.tensor([0.9, 0.6, 0.8, *[1.0] * 21])
     )
     monkeypatch.setattr(polyglot, "route", lambda texts: routes)
     page = make_page(polyglot, examples["de"], source)
@@ -331,7 +331,9 @@ def test_commands_say_how_it_was_learnt_and_name_no_folders_of_this_machine(poly
     assert set(told.split(" --set ")) == {"", "vocab_size=400", "batch_size=8", "epochs=20", "learning_rate=0.01"}
     settings = change_settings(pack_recipe("tiny"), told.split(" --set ")[1:])
     assert as_learnt(card, settings) == ""
-    assert settings.as_dict() == card.settings
+    assert settings.as_dict() | {"start": "random"} == card.settings
+    warm = card.model_copy(update={"settings": {**card.settings, "start": "pairs"}})
+    assert as_learnt(warm, settings) == " --start pairs"
     other = card.model_copy(update={"method": "cll+teir", "rows": "int8", "licence": "CC BY 4.0"})
     assert as_learnt(other, settings) == " --method cll+teir --rows int8 --licence 'CC BY 4.0'"
     assert as_learnt(card.model_copy(update={"settings": {}, "method": "built from a shared lexicon"}), settings) == ""

@@ -10,6 +10,7 @@ from shlex import quote
 from babelclip.config import TaskSettings
 from babelclip.data import Examples
 from babelclip.packs import METHOD, PackCard
+from babelclip.packs.warm import START
 from babelclip.report.language.searches import Search, Searches
 
 ROWS = 20
@@ -80,6 +81,8 @@ def as_learnt(card: PackCard, usual: TaskSettings) -> str:
         learnt = card.settings.get(name, value)
         if learnt != value and learnt is not None:
             options += f" --set {quote(f'{name}={learnt}')}"
+    start = str(card.settings.get("start", START))
+    options += "" if start == START else f" --start {quote(start)}"
     return options
 
 

@@ -212,7 +212,7 @@ def _route(
         return None, f"{error.what}. {error.fix}"
     wrong = [
         NotRecognised(caption, best, float(routes.probability[caption]))
-        for caption, best in enumerate(routes.best)
+        for caption, best in enumerate(routes.tags)
         if best != language
     ]
     return tuple(sorted(wrong, key=lambda one: (-one.probability, one.caption))), ""
