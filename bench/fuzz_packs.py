@@ -2,8 +2,8 @@
 
     python bench/fuzz_packs.py --inputs 100000 --out bench/results/fuzz_packs.json
 
-Half of the inputs are damaged zips; in the other half a file inside is damaged and the hashes are made to fit, so that
-the checks behind the hashes are reached. Watched are: any other exception, files outside of the pack, memory (the
+A quarter of the inputs are damaged zips; in the others a file inside is damaged, and mostly the hashes are made to fit,
+so that the checks behind them are reached. Watched are: any other exception, files outside of the pack, memory (the
 largest of the process may not grow by more than 200 MB), and the time of the slowest input.
 """
 
