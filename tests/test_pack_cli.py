@@ -8,7 +8,7 @@ import pytest
 
 import babelclip
 from babelclip.continual import Gallery, Stage, run_stream
-from babelclip.errors import BabelclipError, SettingError
+from babelclip.errors import BabelclipError, FormatError, SettingError
 from babelclip.packs import load_card, load_polyglot
 from babelclip.packs.stream import run_packs
 from babelclip.training import Checkpoints
@@ -81,6 +81,24 @@ def test_what_stands_there_is_not_overwritten(captions, tiny_folder, tmp_path):
         learn(captions, tiny_folder, "ru", mine, "--rows", "float8")
 
 
+def test_nothing_that_was_learnt_is_lost_at_the_end(captions, tiny_folder, deep_folder, tmp_path):
+    """A neighbour whose language cannot be recognised, a cache inside the folder, another base model."""
+    shared, mine = tmp_path / "shared", tmp_path / "mine"
+    learn(captions, tiny_folder, "de", shared, "--shared")
+    invoke("pack", "build", "--model", shared, "--language", "de", "--out", tmp_path / "silent.babelpack")
+    invoke("pack", "install", tmp_path / "silent.babelpack", "--into", mine, "--base", tiny_folder)
+    printed = learn(captions, tiny_folder, "ru", mine, "--test", captions / "ru.tsv")
+    assert "after" in printed
+    assert "routed" not in printed
+    assert load_polyglot(mine).languages == ["en", "de", "ru"]
+    fresh = tmp_path / "fresh"
+    learn(captions, tiny_folder, "de", fresh, "--cache", fresh / "cache")
+    assert (fresh / "de.babelpack").is_file()
+    invoke("pack", "remove", fresh, "de")
+    with pytest.raises(FormatError, match="it is for .*tiny.*but the base model is .*deep"):
+        learn(captions, deep_folder, "de", fresh)
+
+
 def test_an_interrupted_pack_goes_on_with_the_same_command(captions, tiny_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("babelclip.cli.learn.Checkpoints", partial(Checkpoints, every=0))
     learn(captions, tiny_folder, "de", tmp_path / "whole")
@@ -89,7 +107,7 @@ def test_an_interrupted_pack_goes_on_with_the_same_command(captions, tiny_folder
         patch.setattr("babelclip.training.trainer.TaskTrainer.rate", fail_at_step_4)
         with pytest.raises(RuntimeError, match="power cut"):
             learn(captions, tiny_folder, "de", cut)
-    assert sorted(entry.name for entry in cut.iterdir()) == ["de.checkpoints", "de.log.jsonl"]
+    assert sorted(entry.name for entry in cut.iterdir()) == ["de.checkpoints", "de.log.jsonl", "polyglot.json"]
     assert f"Going on from the checkpoints in {cut / 'de.checkpoints'}" in learn(captions, tiny_folder, "de", cut)
     assert (cut / "de.babelpack").read_bytes() == (tmp_path / "whole" / "de.babelpack").read_bytes()
     assert sorted(entry.name for entry in cut.iterdir()) == ["de.babelpack", "de.log.jsonl", "polyglot.json"]

@@ -41,7 +41,7 @@ def run_evaluate(
         examples = _prepare(Teacher(polyglot.encoder, runtime.cache), corpus)
         known, tag = polyglot.languages, examples.language
         found = {"score": polyglot.evaluate(examples, language=tag if tag in known else NATIVE)}
-        if all(pack.profiles is not None for pack in polyglot.packs.values()):
+        if polyglot.routable:
             found["routed"] = polyglot.evaluate(examples)
     else:
         student = load(model, base=base, plug=plug, device=runtime.device, cache=runtime.cache, frames=runtime.frames)

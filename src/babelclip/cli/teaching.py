@@ -20,7 +20,7 @@ from babelclip.lexicon.store import LEXICON, ROWS, TOKENIZER
 from babelclip.packs import METHOD, Polyglot, install_pack, is_polyglot, learn_pack, load_polyglot, pack_recipe
 from babelclip.packs.card import ROW_DTYPES, Measured
 from babelclip.packs.container import SUFFIX
-from babelclip.packs.installed import check_place
+from babelclip.packs.installed import begin_folder, check_place
 from babelclip.packs.learn import add_metrics
 from babelclip.packs.store import save_pack
 from babelclip.packs.warm import START, STARTS
@@ -156,14 +156,21 @@ class PackTeaching:
 
     method = METHOD
 
-    def __init__(self, start: Start, tag: str, out: Path, *, device: str | None, cache: Cache, frames: int) -> None:
-        """Load what it starts from, and refuse before any work what could not be written."""
+    def __init__(
+        self, start: Start, tag: str, out: Path, *, device: str | None, cache: Cache, frames: int,
+        keep: Path | None = None,
+    ) -> None:  # fmt: skip
+        """Load what it starts from, and refuse before any work what could not be written; ``keep`` as above."""
         Registry("kind of rows", dict.fromkeys(ROW_DTYPES))[start.rows]
         self._rows_from = start.rows_from or START
         STARTS[self._rows_from]  # refuses an unknown name
         self._start, self._into = start, None if out.suffix == SUFFIX else out
         self._file = out if self._into is None else out / f"{tag}{SUFFIX}"
-        _check_place(self._file, self._into, tag, replace=start.replace)
+        if self._file.exists() and not (start.replace and self._into is not None):
+            way = "Say --replace, or choose" if self._into is not None else "Choose"
+            raise SettingError(f"{self._file} exists", fix=f"{way} another --out; nothing is overwritten.")
+        if self._into is not None:
+            check_place(self._into, tag, [folder for folder in (keep, cache.folder) if folder is not None])
         known = self._into is not None and is_polyglot(self._into)
         model = self._into if known and self._into is not None else start.base or DEFAULT_MODEL
         self._polyglot: Polyglot = load_polyglot(
@@ -189,6 +196,8 @@ class PackTeaching:
         on_step: OnStep, checkpoints: Checkpoints, name: str,
     ) -> TaskReport:  # fmt: skip
         """Learn."""
+        if self._into is not None:
+            begin_folder(self._into, self.encoder)
         pack, report = learn_pack(
             self._polyglot, self._tag, examples, method=method, settings=settings, rows=self._start.rows,
             start=self._rows_from, teacher=self.teacher, validation=validation, on_step=on_step,
@@ -201,8 +210,8 @@ class PackTeaching:
     def finish(self, tests: Mapping[str, tuple[Examples, Scores]], *, write: bool) -> list[Columns]:
         """Measure with the rows as they are stored, then write: the card says how well it does."""
         columns = [
-            {"before": before, "after": self._polyglot.evaluate(test, language=self._tag),
-             "routed": self._polyglot.evaluate(test)}
+            {"before": before, "after": self._polyglot.evaluate(test, language=self._tag)}
+            | ({"routed": self._polyglot.evaluate(test)} if self._polyglot.routable else {})
             for test, before in tests.values()
         ]  # fmt: skip
         measured = [
@@ -241,15 +250,6 @@ def _check_folder(out: Path, keep: Sequence[Path]) -> None:
         raise SettingError(f"--out {out} exists and is not empty", fix="Choose a new folder; nothing is overwritten.")
 
 
-def _check_place(file: Path, into: Path | None, tag: str, *, replace: bool) -> None:
-    """Refuse a place that holds something else."""
-    if file.exists() and not (replace and into is not None):
-        way = "Say --replace, or choose" if into is not None else "Choose"
-        raise SettingError(f"{file} exists", fix=f"{way} another --out; nothing is overwritten.")
-    if into is not None:
-        check_place(into, tag)
-
-
 def choose_teaching(
     start: Start, tags: Sequence[str], out: Path, *, device: str | None, cache: Cache, frames: int = FRAMES,
     keep: Path | None = None,
@@ -260,7 +260,7 @@ def choose_teaching(
         SettingError: it cannot be a pack but is to be written as one, or something stands at ``out``.
     """
     if not start.shares(tags):
-        return PackTeaching(start, tags[0], out, device=device, cache=cache, frames=frames)
+        return PackTeaching(start, tags[0], out, device=device, cache=cache, frames=frames, keep=keep)
     if out.suffix == SUFFIX:
         raise SettingError(
             f"--out {out} is to be a pack, but what is learnt belongs to several languages",

@@ -9,7 +9,7 @@ Installing writes one file, removing deletes it, so that nothing else can change
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -69,8 +69,14 @@ def load_polyglot(
     """
     path = Path(model)
     if is_polyglot(path):
-        named = _read(path).base.name
-        encoder = _load_base(base or named, path, device=device, frames=frames)
+        own = _read(path).base
+        encoder = _load_base(base or own.name, path, device=device, frames=frames)
+        if encoder.fingerprint != own.fingerprint:
+            raise FormatError(
+                f"it is for {own.name!r} with fingerprint {own.fingerprint[:12]}, but the base model is "
+                f"{encoder.name!r} with {encoder.fingerprint[:12]}",
+                file=path, fix="Choose another folder, or give the base model that it is for.",
+            )  # fmt: skip
         lexicon = base_lexicon(encoder)
         return Polyglot(encoder, lexicon, [_load(file, encoder, lexicon) for file in _files(path)])
     if is_pack(path):
@@ -125,9 +131,7 @@ def install_pack(folder: Path | str, pack: Pack, encoder: DualEncoder, *, replac
     folder = Path(folder)
     if not is_polyglot(folder):
         check_place(folder, pack.language)
-        name = str(Path(encoder.name).resolve()) if Path(encoder.name).is_dir() else encoder.name
-        content = _PolyglotFile(format=FORMAT, base=_Base(name=name, fingerprint=encoder.fingerprint))
-        write_whole(folder / POLYGLOT, json.dumps(content.model_dump(), ensure_ascii=False, indent=1) + "\n")
+        begin_folder(folder, encoder)
     remove_temporaries(folder)
     own = _read(folder).base
     if own.fingerprint != pack.card.base.fingerprint:
@@ -145,15 +149,33 @@ def install_pack(folder: Path | str, pack: Pack, encoder: DualEncoder, *, replac
     return file
 
 
-def check_place(folder: Path, language: str) -> None:
+def begin_folder(folder: Path, encoder: DualEncoder) -> None:
+    """Make a folder of packs that has none yet: it names its base model; one that is there stays as it is.
+
+    Raises:
+        BabelclipError: the place cannot be written to.
+    """
+    if not is_polyglot(folder):
+        name = str(Path(encoder.name).resolve()) if Path(encoder.name).is_dir() else encoder.name
+        content = _PolyglotFile(format=FORMAT, base=_Base(name=name, fingerprint=encoder.fingerprint))
+        write_whole(folder / POLYGLOT, json.dumps(content.model_dump(), ensure_ascii=False, indent=1) + "\n")
+
+
+def check_place(folder: Path, language: str, keep: Collection[Path] = ()) -> None:
     """Refuse a folder with anything in it but packs, or what learning this very language leaves behind.
+
+    Args:
+        folder: of packs, or to become one.
+        language: tag of the language.
+        keep: what else may lie in it, such as a cache.
 
     Raises:
         SettingError: it holds something else.
     """
     if is_polyglot(folder) or not folder.exists():
         return
-    if not folder.is_dir() or any(not entry.name.startswith((f"{language}.", ".")) for entry in folder.iterdir()):
+    left = (f"{language}.", ".")
+    if not folder.is_dir() or any(not entry.name.startswith(left) and entry not in keep for entry in folder.iterdir()):
         raise SettingError(f"{folder} exists and is no folder of packs", fix="Choose a new or an empty folder.")
 
 

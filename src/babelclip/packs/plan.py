@@ -22,7 +22,6 @@ from babelclip.packs.container import zip_files
 from babelclip.packs.curve import expect
 from babelclip.packs.pack import Profiles, make_pack
 from babelclip.packs.polyglot import Polyglot
-from babelclip.packs.profile import Profile
 from babelclip.packs.store import pack_files
 from babelclip.packs.warm import STARTS, Words, grow_words
 from babelclip.training import StepReport, train_task
@@ -102,7 +101,7 @@ def plan_pack(polyglot: Polyglot, corpus: Corpus, *, method: str | Stack, settin
     packs = {
         rows: make_pack(
             encoder, base, learnt, corpus.language, method=stack.name, rows=rows,
-            profiles=Profiles(Profile.learn(examples.texts), Profile.learn(examples.english)),
+            profiles=Profiles.learn(examples.texts, examples.english),
             settings=settings.as_dict(),
         )
         for rows in ROW_DTYPES

@@ -93,6 +93,11 @@ class Polyglot:
         """Tags of all languages, the base model's own first."""
         return [NATIVE, *self.packs]
 
+    @property
+    def routable(self) -> bool:
+        """Whether the language of a text can be found out: no pack was built without texts."""
+        return all(pack.profiles is not None for pack in self.packs.values())
+
     def install(self, pack: Pack, *, replace: bool = False) -> Polyglot:
         """Return a polyglot with one more pack.
 
