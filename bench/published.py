@@ -26,8 +26,9 @@ class DenseTrainer:
         """Copy the table; ``model`` is frozen, its own token table is not used."""
         self._tower, self._project = model.text_model, model.text_projection
         self._tokenizer, self._bos, self._eos = tokenizer, bos, eos
-        self.table = nn.Embedding.from_pretrained(table.clone(), freeze=False)
-        self.temperature = nn.Parameter(torch.tensor(settings.temperature))
+        device = model.device
+        self.table = nn.Embedding.from_pretrained(table.clone().to(device), freeze=False)
+        self.temperature = nn.Parameter(torch.tensor(settings.temperature, device=device))
         self._settings = settings
         self._optimiser = torch.optim.AdamW(
             [{"params": [self.table.weight]}, {"params": [self.temperature], "weight_decay": 0.0}],
@@ -39,6 +40,8 @@ class DenseTrainer:
         cut = [encoding.ids[:75] for encoding in self._tokenizer.encode_batch(texts, add_special_tokens=False)]
         longest = max(map(len, cut))
         ids = torch.tensor([[self._bos, *one, *[self._eos] * (longest + 1 - len(one))] for one in cut])
+        device = self.temperature.device
+        ids, teachers, images, image_ids = (one.to(device) for one in (ids, teachers, images, image_ids))
         with torch.no_grad():
             self.temperature.clamp_(0.001, 0.5)
         vectors = self._encode(ids)

@@ -1,6 +1,7 @@
 """One training step of one text tower, table and batch size, against the baseline of ``published.py``.
 
 python bench/step.py --tower b32 --rows 400000 --batch 32 [--captions FOLDER]       # prints one JSON object
+python bench/step.py --tower b32 --rows 400000 --batch 128 --device cuda             # memory is then the GPU's
 
 A process of its own, so that its peak memory is that of this measurement. Both versions and the products that give the
 machine's peak run in turn; figures are medians over the turns. FLOPs:
@@ -45,9 +46,7 @@ SETTINGS = TaskSettings(warm_up=0)
 class Encoder:
     """A text tower with random weights behind the interface that training needs."""
 
-    device = torch.device("cpu")
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], device: str) -> None:
         """Make the tower and keep the layers one by one for the baseline."""
         width, layers, heads, inner, dim = shape
         config = CLIPTextConfig(
@@ -55,7 +54,8 @@ class Encoder:
             projection_dim=dim, vocab_size=8, bos_token_id=6, eos_token_id=7,
         )  # fmt: skip
         torch.manual_seed(0)
-        self.model = CLIPTextModelWithProjection(config).eval().requires_grad_(False)
+        self.device = torch.device(device)
+        self.model = CLIPTextModelWithProjection(config).eval().requires_grad_(False).to(self.device)
         self.text_tower = FrozenTextTower(self.model.text_model, self.model.text_projection)
 
 
@@ -70,29 +70,43 @@ def make_task(texts: list[str], rows: int, width: int) -> tuple[Task, Tokens]:
     return Task("xx", 0, lexicon, tokens.used()), tokens
 
 
-def matmul_peak(dtype: torch.dtype) -> float:
+def now(device: str) -> float:
+    """Seconds on a clock that is read when the device has done all that was asked of it."""
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def matmul_peak(dtype: torch.dtype, device: str) -> float:
     """The FLOP/s that the machine sustains for half a second in the best of some products, in this process."""
     best = 0.0
     for rows, inner, columns in ((1024, 1024, 1024), (2048, 2048, 2048), (1792, 512, 2048), (4096, 1024, 1024)):
-        a, b = torch.randn(rows, inner).to(dtype), torch.randn(columns, inner).to(dtype)
+        a = torch.randn(rows, inner).to(device, dtype)
+        b = torch.randn(columns, inner).to(device, dtype)
         torch.nn.functional.linear(a, b)
-        done, started = 0, time.perf_counter()
-        while (seconds := time.perf_counter() - started) < 0.5:
-            torch.nn.functional.linear(a, b)
-            done += 1
+        done, started, at_once = 0, now(device), 1 if device == "cpu" else 100
+        while (seconds := now(device) - started) < 0.5:
+            for _ in range(at_once):
+                torch.nn.functional.linear(a, b)
+            done += at_once
         best = max(best, 2 * rows * inner * columns * done / seconds)
     return best
 
 
-def peak_above(before: int) -> float:
-    """MB that the process held at most since ``reset_peak``, above ``before`` bytes."""
+def peak_above(before: int, device: str) -> float:
+    """MB that the process (or the GPU) held at most since ``reset_peak``, above ``before`` bytes."""
+    if device != "cpu":
+        return (torch.cuda.max_memory_allocated() - before) / 1e6
     lines = Path("/proc/self/status").read_text().splitlines()
     peak = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
     return (peak - before) / 1e6
 
 
-def reset_peak() -> int:
+def reset_peak(device: str) -> int:
     """Forget the peak of memory so far (Linux); return the bytes held now."""
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+        return int(torch.cuda.memory_allocated())
     Path("/proc/self/clear_refs").write_text("5")
     return psutil.Process().memory_info().rss
 
@@ -106,6 +120,7 @@ class Ours:
         settings = dataclasses.replace(SETTINGS, precision=precision)
         self.trainer = TaskTrainer(encoder, task, compose("cll"), settings, total_steps=10**6)
         self._task, self._tokens, self._features, self._size = task, tokens, features, batch
+        self._device = encoder.device.type
         self._generator = torch.Generator().manual_seed(0)
         self.phases = dict.fromkeys(("data", "forward", "backward", "update"), 0.0)
         self.seen: list[Tensor] = []
@@ -117,9 +132,9 @@ class Ours:
         plan = plan_epoch(self._tokens.lengths[texts], self._size, SETTINGS.bucket, self._generator)
         batches = prepare_ahead([texts[places] for places in plan], self._make)
         for _ in plan:
-            started = time.perf_counter()
+            started = now(self._device)
             batch = next(batches)
-            self.phases["data"] += time.perf_counter() - started
+            self.phases["data"] += now(self._device) - started
             self.trainer.step(batch)
             self.seen.append(batch.ids)
 
@@ -130,21 +145,21 @@ class Ours:
 
     def _timed(self, phase: str, call: Callable[..., object]) -> Callable[..., object]:
         def timed(*arguments: object) -> object:
-            started = time.perf_counter()
+            started = now(self._device)
             result = call(*arguments)
-            self.phases[phase] += time.perf_counter() - started
+            self.phases[phase] += now(self._device) - started
             return result
 
         return timed
 
 
 def measure(
-    tower: str, rows: int, batch: int, captions: Path | None, precision: str, baseline: bool
+    tower: str, rows: int, batch: int, captions: Path | None, precision: str, baseline: bool, device: str
 ) -> dict[str, object]:
     """Run both versions in turn on the same texts and put the figures together."""
     by_language, source = load_captions(captions, 4096)
     texts = [text for language in by_language.values() for text in language]
-    encoder = Encoder(TOWERS[tower])
+    encoder = Encoder(TOWERS[tower], device)
     task, tokens = make_task(texts, rows, TOWERS[tower][0])
     generator = torch.Generator().manual_seed(2)
     features = (torch.randn(len(texts), TOWERS[tower][4], generator=generator),
@@ -153,29 +168,29 @@ def measure(
     count, rounds = SETTINGS.bucket, TURNS[batch]  # a whole window of batches, spread over both languages
     blocks = [torch.arange(batch) + len(texts) * k // count for k in range(count)]
     everything = torch.cat(blocks)
-    before = reset_peak()
+    before = reset_peak(device)
     ours = Ours(encoder, task, tokens, features, batch, precision)
     ours.epoch(everything)
-    memory = {"ours": peak_above(before)}
+    memory = {"ours": peak_above(before, device)}
     if baseline:
-        before = reset_peak()
+        before = reset_peak(device)
         dense = DenseTrainer(encoder.model, task.lexicon.table, task.lexicon.tokenizer(), SETTINGS,
                              bos=task.lexicon.bos, eos=task.lexicon.eos)  # fmt: skip
         dense_step(dense, texts, features, blocks[0])
-        memory["published"] = peak_above(before)
+        memory["published"] = peak_above(before, device)
     ours.phases = dict.fromkeys(ours.phases, 0.0)
     ours.seen.clear()
     turns: dict[str, list[float]] = {name: [] for name in memory}
     for _ in range(rounds):
-        peaks.append(matmul_peak(dtype))
-        started = time.perf_counter()
+        peaks.append(matmul_peak(dtype, device))
+        started = now(device)
         ours.epoch(everything)
-        turns["ours"].append((time.perf_counter() - started) / count)
-        started = time.perf_counter()
+        turns["ours"].append((now(device) - started) / count)
+        started = now(device)
         for block in blocks if baseline else ():
             dense_step(dense, texts, features, block)
         if baseline:
-            turns["published"].append((time.perf_counter() - started) / count)
+            turns["published"].append((now(device) - started) / count)
     peak = statistics.median(peaks)
     seconds = {name: statistics.median(values) for name, values in turns.items()}
     layouts = [lay_out(ids, first_ends(ids, task.lexicon.eos)) for ids in ours.seen]
@@ -183,7 +198,7 @@ def measure(
     real = sum(int(layout.visible.sum()) for layout in layouts)
     spent = sum(ours.phases.values())
     return {
-        "tower": tower, "rows": rows, "batch": batch, "precision": precision, "texts": source,
+        "tower": tower, "rows": rows, "batch": batch, "precision": precision, "texts": source, "device": device,
         "rows_in_training": len(ours.trainer.table.row_ids), "seconds_per_step": seconds,
         "texts_per_s": {name: batch / value for name, value in seconds.items()},
         "ratio": seconds["published"] / seconds["ours"] if baseline else None,
@@ -206,10 +221,11 @@ if __name__ == "__main__":
     parser.add_argument("--batch", type=int, default=32, choices=TURNS)
     parser.add_argument("--captions", type=Path)
     parser.add_argument("--precision", default="float32")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--no-baseline", action="store_true")
     parser.add_argument("--give-back", action="store_true", help="do without training/allocator.py")
     given = parser.parse_args()
     if not given.give_back:
         keep_freed_memory()
     print(json.dumps(measure(given.tower, given.rows, given.batch, given.captions, given.precision,
-                             not given.no_baseline)))  # fmt: skip
+                             not given.no_baseline, given.device)))  # fmt: skip
