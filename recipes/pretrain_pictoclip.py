@@ -176,31 +176,33 @@ def standardise(pictures: torch.Tensor) -> torch.Tensor:
     return (pictures.clamp(0, 1) - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
 
 
-def tokenise(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
+def tokenise(tokenizer: Tokenizer, texts: list[str], device: torch.device) -> torch.Tensor:
     """Token ids, padded with end-of-text to the longest of the batch."""
     encodings = [encoding.ids for encoding in tokenizer.encode_batch(texts)]
     longest = max(map(len, encodings))
-    return torch.tensor([ids + [tokenizer.token_to_id(EOS)] * (longest - len(ids)) for ids in encodings])
+    return torch.tensor([ids + [tokenizer.token_to_id(EOS)] * (longest - len(ids)) for ids in encodings], device=device)
 
 
 @torch.inference_mode()
 def text_to_image_recall(model: CLIPModel, tokenizer: Tokenizer, split: Split) -> dict[int, float]:
     """R@1/5/10 in percent: each first text is a query over the drawings of its own split."""
     model.eval()
-    images = torch.cat([model.get_image_features(on_white(part)).pooler_output for part in split.drawings.split(200)])
-    names = model.get_text_features(tokenise(tokenizer, [each[0] for each in split.texts])).pooler_output
+    parts = [on_white(part).to(model.device) for part in split.drawings.split(200)]
+    images = torch.cat([model.get_image_features(part).pooler_output for part in parts])
+    ids = tokenise(tokenizer, [each[0] for each in split.texts], model.device)
+    names = model.get_text_features(ids).pooler_output
     scores = normalize(names, dim=-1) @ normalize(images, dim=-1).T
     ranks = (scores > scores.diagonal()[:, None]).sum(1)
     return {k: 100 * (ranks < k).double().mean().item() for k in (1, 5, 10)}
 
 
-def pretrain(split: dict[str, Split], epochs: int) -> tuple[CLIPModel, Tokenizer, dict[str, object]]:
+def pretrain(split: dict[str, Split], epochs: int, device: str) -> tuple[CLIPModel, Tokenizer, dict[str, object]]:
     """Train with CLIP's symmetric contrastive loss; return the model, its tokenizer and what was measured."""
     torch.manual_seed(SEED)
     generator = torch.Generator().manual_seed(SEED)
     train = split["train"]
     tokenizer = learn_tokenizer([text for texts in train.texts for text in texts])
-    model = make_model(tokenizer)
+    model = make_model(tokenizer).to(device)
     sizes = {name: len(part.texts) for name, part in split.items()}
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters; {sizes}")
 
@@ -221,10 +223,12 @@ def pretrain(split: dict[str, Split], epochs: int) -> tuple[CLIPModel, Tokenizer
         loss_sum = 0.0
         for start in range(0, per_epoch * BATCH, BATCH):
             chosen = order[start : start + BATCH]
-            images = model.get_image_features(augment(train.drawings[chosen], generator)).pooler_output
-            texts = model.get_text_features(tokenise(tokenizer, [chosen_texts[i] for i in chosen])).pooler_output
+            pictures = augment(train.drawings[chosen], generator).to(model.device)
+            images = model.get_image_features(pictures).pooler_output
+            ids = tokenise(tokenizer, [chosen_texts[i] for i in chosen], model.device)
+            texts = model.get_text_features(ids).pooler_output
             scores = model.logit_scale.exp() * normalize(texts, dim=-1) @ normalize(images, dim=-1).T
-            target = torch.arange(BATCH)
+            target = torch.arange(BATCH, device=model.device)
             loss = (cross_entropy(scores, target) + cross_entropy(scores.T, target)) / 2
             optimiser.zero_grad()
             loss.backward()
@@ -274,9 +278,10 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--pictograms", type=Path, help="folder of the data set pictograms; else the built-in data")
+    parser.add_argument("--device", default="cpu", help="cuda for a GPU: the weights differ in the last digits")
     arguments = parser.parse_args()
     data = read_openmoji() if arguments.pictograms is None else read_pictograms(arguments.pictograms)
-    trained, bpe, figures = pretrain(data, arguments.epochs)
+    trained, bpe, figures = pretrain(data, arguments.epochs, arguments.device)
     save(trained, bpe, arguments.out)
     (arguments.out / "pretraining.json").write_text(json.dumps(figures, indent=2) + "\n")
     print(json.dumps(figures))

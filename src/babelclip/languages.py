@@ -24,6 +24,16 @@ LANGUAGES = {
     "zh": ("Chinese", "Hans"),
 }  # fmt: skip
 
+OWN_NAMES = {
+    "ar": "العربية", "bn": "বাংলা", "cs": "čeština", "da": "dansk", "de": "Deutsch", "el": "Ελληνικά", "en": "English",
+    "es": "español", "fa": "فارسی", "fi": "suomi", "fil": "Filipino", "fr": "français", "he": "עברית", "hi": "हिन्दी",
+    "hr": "hrvatski", "hu": "magyar", "id": "Bahasa Indonesia", "it": "italiano", "ja": "日本語", "ko": "한국어",
+    "mi": "Māori", "nl": "Nederlands", "no": "norsk", "pl": "polski", "pt": "português", "quz": "Runasimi",
+    "ro": "română", "ru": "русский", "sv": "svenska", "sw": "Kiswahili", "te": "తెలుగు", "th": "ไทย", "tr": "Türkçe",
+    "uk": "українська", "vi": "Tiếng Việt", "zh": "中文",
+}  # fmt: skip
+"""What the speakers of those languages call them."""
+
 NATIVE = "en"
 """The language of the base models."""
 
@@ -56,6 +66,11 @@ def normalise_tag(tag: str) -> str:
 def language_name(tag: str) -> str:
     """Return the English name of a language, or the tag itself where we do not know one."""
     return LANGUAGES.get(tag, LANGUAGES.get(language_part(tag), (tag, "")))[0]
+
+
+def own_name(tag: str) -> str:
+    """Return what its speakers call a language, or its English name where we do not know that."""
+    return OWN_NAMES.get(tag, OWN_NAMES.get(language_part(tag), language_name(tag)))
 
 
 def language_part(tag: str) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 from rich.progress import (
@@ -22,7 +24,9 @@ from rich.progress import (
 from rich.text import Text
 
 from babelclip.languages import language_name
-from babelclip.training import OnStep, StepReport
+
+if TYPE_CHECKING:
+    from babelclip.training import OnStep, StepReport
 
 _silent = os.environ.get("RANK", "0") != "0"  # of the processes that torchrun starts, the first one speaks
 console = Console(highlight=False, soft_wrap=True, quiet=_silent)
@@ -83,6 +87,16 @@ class Bars:
             self._move(line, line, done, total)
 
         return report
+
+    def rate(self, line: str) -> Report:
+        """Return the same, which also shows how many are done a second."""
+        report, started = self.bar(line), time.monotonic()
+
+        def rated(done: int, total: int) -> None:
+            self._shown.detail = f"{done / max(1e-9, time.monotonic() - started):,.0f} files/s"
+            report(done, total)
+
+        return rated
 
     def steps(self, line: str) -> OnStep:
         """Return a callback for training steps; shows loss terms, speed and padding on one line a run."""

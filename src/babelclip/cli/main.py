@@ -12,6 +12,7 @@ import typer
 from babelclip import __version__
 from babelclip.cli.pack_app import pack_app
 from babelclip.cli.report_app import report_app
+from babelclip.cli.search_app import index, search, serve
 from babelclip.errors import BabelclipError
 
 app = typer.Typer(
@@ -257,6 +258,10 @@ def tune(
         runtime=Runtime(device, user_cache(cache)),
         changes=[*(f"{name}={value}" for name, value in given.items() if value is not None), *(changes or [])],
     )  # fmt: skip
+
+
+for verb in (index, search, serve):
+    app.command()(verb)
 
 
 @data_app.command("list")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from PIL.Image import Image
 from tokenizers import Tokenizer
 from torch import Tensor, device
 
@@ -84,3 +85,9 @@ class DualEncoder(Protocol):
             DataError: a picture or video is missing or damaged; the message names the file.
             MissingExtraError: there are videos, and the package ``av`` is not installed.
         """
+
+    def prepare(self, pictures: Sequence[Image]) -> Tensor:
+        """Return (N, 3, side, side) pixels of pictures in RGB, on the CPU; several threads may do so at once."""
+
+    def encode_pixels(self, pixels: Tensor) -> Tensor:
+        """Return (N, dim) projected vectors of prepared pictures, not normalised, on the CPU."""

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoImageProcessor, AutoTokenizer, CLIPConfig, CLIPModel
-from transformers.utils import logging
 
 from babelclip.encoders.frozen import FrozenTextTower
 from babelclip.encoders.looking import look
@@ -23,6 +21,7 @@ from babelclip.errors import ModelError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from transformers import CLIPConfig, CLIPModel
 
     from babelclip.encoders.base import Progress
 
@@ -53,6 +52,8 @@ class ClipEncoder:
             ModelError: weights are missing, or the tokenizer is not a fast one.
             SettingError: there are to be no frames.
         """
+        from transformers import AutoImageProcessor, AutoTokenizer  # takes longer than all else that is imported
+
         self.source, self.frames = source, check_frames(frames)
         self.incomplete: list[Path] = []
         model = _load(source, name)
@@ -78,8 +79,7 @@ class ClipEncoder:
         """Files to (N, dim) vectors; see ``DualEncoder``."""
         vectors = torch.zeros(len(files), self.dim)
         for batch in look(files, batch_size=batch_size, frames=self.frames, incomplete=self.incomplete):
-            pixels = self._prepare(batch.pictures).to(self.device)
-            batch.put(self._model.get_image_features(pixel_values=pixels).pooler_output.float().cpu(), vectors)
+            batch.put(self.encode_pixels(self.prepare(batch.pictures)), vectors)
             if progress is not None:
                 progress(batch.done, len(files))
         return vectors
@@ -90,11 +90,19 @@ class ClipEncoder:
         Raises:
             DataError: a picture is missing or damaged.
         """
-        return self._prepare([open_picture(file) for file in files])
+        return self.prepare([open_picture(file) for file in files])
 
-    def _prepare(self, pictures: Sequence[Image]) -> Tensor:
+    def prepare(self, pictures: Sequence[Image]) -> Tensor:
+        """Pictures in RGB to (N, 3, side, side) pixels; see ``DualEncoder``."""
         pixels: Tensor = self._processor(images=list(pictures), return_tensors="pt")["pixel_values"]
         return pixels
+
+    @torch.inference_mode()
+    def encode_pixels(self, pixels: Tensor) -> Tensor:
+        """(N, 3, side, side) to (N, dim) vectors; see ``DualEncoder``."""
+        output = self._model.get_image_features(pixel_values=pixels.to(self.device))
+        vectors: Tensor = output.pooler_output.float().cpu()
+        return vectors
 
     def load_whole(self) -> CLIPModel:
         """Load the same model once more, as ``transformers`` has it, both towers free to be trained."""
@@ -120,6 +128,8 @@ class ClipEncoder:
                 if file.is_file():
                     shutil.copyfile(file, folder / file.name)
         else:
+            from transformers import AutoTokenizer
+
             AutoTokenizer.from_pretrained(self.source).save_pretrained(folder)
             self._processor.save_pretrained(folder)
 
@@ -130,6 +140,8 @@ def _load(source: str | Path, name: str) -> CLIPModel:
     Raises:
         ModelError: weights are missing.
     """
+    from transformers import CLIPModel
+
     with without_progress_bar():
         model, report = CLIPModel.from_pretrained(source, output_loading_info=True, dtype=torch.float32)
     missing = sorted(report["missing_keys"])
@@ -144,6 +156,8 @@ def _load(source: str | Path, name: str) -> CLIPModel:
 @contextmanager
 def without_progress_bar() -> Iterator[None]:
     """Keep transformers from drawing a bar for a load of a second; its own setting is put back."""
+    from transformers.utils import logging
+
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

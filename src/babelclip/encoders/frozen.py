@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention, silu
-from transformers.activations import ACT2FN
 
 from babelclip.encoders.insert import Insert, Part, Prefix, TowerShape
 from babelclip.encoders.layout import Layout, Pick, Spread
@@ -52,6 +51,8 @@ class FrozenTextTower:
 
     def __init__(self, text_model: Any, projection: Any) -> None:
         """Arrange the weights of a ``CLIPTextModel``'s inner model and of its projection; biases are kept."""
+        from transformers.activations import ACT2FN
+
         config = text_model.config
         self._epsilon: float = config.layer_norm_eps
         folded = config.hidden_act == "quick_gelu"

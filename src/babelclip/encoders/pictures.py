@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import io
+import struct
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -9,27 +13,48 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from babelclip.errors import DataError
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+SUFFIXES = (".bmp", ".dib", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+HEIC_SUFFIXES = (".heic", ".heif")
+_DETAILS, _TAKEN = 0x8769, 0x9003
+"""EXIF tags: the directory of details, and in it DateTimeOriginal."""
 
 
-def open_picture(file: Path) -> Image.Image:
+def open_picture(file: Path | bytes, *, most_pixels: int | None = None) -> Image.Image:
     """Return a picture in RGB: rotated as its EXIF data says, transparency on white, the first frame of an animation.
+
+    Args:
+        file: of one of ``FORMATS``, HEIF too where ``pillow-heif`` is installed; or the content of one.
+        most_pixels: a picture of more is refused before it is decoded; by default those of more than Pillow allows.
+
+    Returns:
+        The picture; ``info["taken"]`` is the time in its EXIF data, "2024:05:01 10:00:00", where there is one.
 
     Raises:
         DataError: the file is missing, is no picture of a known format, is damaged, or is too large to be honest.
     """
+    if isinstance(file, bytes):
+        return _open(io.BytesIO(file), None, most_pixels)
     if not file.is_file():
         raise DataError("there is no such picture", file=file, fix="Correct the path, or leave the row out.")
+    return _open(file, file, most_pixels)
+
+
+def _open(source: Path | io.BytesIO, file: Path | None, most_pixels: int | None) -> Image.Image:
+    """Open a picture; ``file`` is what messages call it."""
     try:
-        with Image.open(file, formats=FORMATS) as opened:
-            upright = ImageOps.exif_transpose(opened)
-            if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
-                upright = upright.convert("RGBA")
-                white = Image.new("RGBA", upright.size, "white")
-                return Image.alpha_composite(white, upright).convert("RGB")
-            return upright.convert("RGB")
+        with Image.open(source, formats=known_formats()) as opened:
+            if most_pixels is not None and opened.width * opened.height > most_pixels:
+                raise DataError(
+                    f"too large: {opened.width:,} x {opened.height:,} pixels, at most {most_pixels:,} are read",
+                    file=file, fix="Make the picture smaller, or raise the limit.",
+                )  # fmt: skip
+            taken = _time_taken(opened)
+            upright = _in_rgb(ImageOps.exif_transpose(opened))
+            upright.info = {"taken": taken} if taken else {}
+            return upright
     except UnidentifiedImageError as error:
         raise DataError(
-            f"not a picture that can be read (formats: {', '.join(FORMATS)})",
+            f"not a picture that can be read (formats: {', '.join(known_formats())})",
             file=file, fix="Convert it to PNG or JPEG, or leave the row out.",
         ) from error  # fmt: skip
     except Image.DecompressionBombError as error:
@@ -38,3 +63,41 @@ def open_picture(file: Path) -> Image.Image:
         raise DataError(
             f"the picture is damaged ({error})", file=file, fix="Restore it from its source, or leave the row out."
         ) from error
+
+
+@functools.cache
+def known_formats() -> tuple[str, ...]:
+    """Return the formats that are read; HEIF among them where the package ``pillow-heif`` is installed."""
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        return (*FORMATS, "HEIF")
+    return FORMATS
+
+
+def _time_taken(picture: Image.Image) -> str | None:
+    """What the EXIF data says of the time; None where it says nothing that can be read."""
+    try:
+        found = picture.getexif().get_ifd(_DETAILS).get(_TAKEN)
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        KeyError,
+        TypeError,
+        struct.error,
+    ):  # a picture is more than its EXIF data
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _in_rgb(picture: Image.Image) -> Image.Image:
+    """A picture of any mode in RGB."""
+    if picture.mode in ("I", "I;16", "I;16B", "I;16L"):  # 16 bits a pixel: Pillow would cut off all above 255
+        return picture.convert("I").point(lambda value: value / 256).convert("L").convert("RGB")
+    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, picture).convert("RGB")
+    return picture.convert("RGB")

@@ -44,10 +44,14 @@ class Frames:
     Attributes:
         pictures: its frames in RGB, in their order, at most as many as asked for.
         incomplete: not all of the video could be read: it is cut off, or parts of it are damaged.
+        moments: when each is shown, seconds from the beginning; at 25 frames a second where the file does not say.
+        seconds: how long the video is.
     """
 
     pictures: list[Image.Image]
     incomplete: bool
+    moments: list[float]
+    seconds: float
 
 
 def is_video(file: Path) -> bool:
@@ -102,16 +106,18 @@ def sample_frames(file: Path, count: int = FRAMES) -> Frames:
         raise DataError(
             "nothing of the video can be decoded", file=file, fix="Restore it from its source, or leave the row out."
         )
-    return Frames(pictures, incomplete)
+    moments = [(target - times.start) * times.tick for target in targets[: len(pictures)]]
+    return Frames(pictures, incomplete, moments, (times.end - times.start) * times.tick)
 
 
 @dataclass(frozen=True)
 class _Times:
-    """When the frames of a video are shown, in ticks of its clock; or, if not ``timed``, by their number."""
+    """When the frames of a video are shown, in ticks of ``tick`` seconds; or, if not ``timed``, by their number."""
 
     start: int
     end: int
     frames: int
+    tick: float
     keys: int = 0
     timed: bool = True
     missing: bool = False
@@ -142,7 +148,8 @@ class _Video:
             return None
         end = last + (length or max(1, (last - start) // max(1, frames - 1)))
         reached = max(end, end - start)  # some count from 0, some from the first picture
-        return _Times(start, end, frames, keys, missing=reached < (1 - MISSING) * self._declared())
+        tick = float(self._stream.time_base or 0)
+        return _Times(start, end, frames, tick, keys, missing=reached < (1 - MISSING) * self._declared())
 
     def _declared(self) -> float:
         """How long the pictures last by the file's own account, in ticks; 0 where it does not say."""
@@ -157,7 +164,8 @@ class _Video:
     def count_frames(self) -> _Times:
         """Decode everything and count."""
         frames = sum(1 for _ in self._frames())
-        return _Times(0, frames, frames, timed=False, missing=frames < (1 - MISSING) * self._stream.frames)
+        tick = 1 / float(self._stream.average_rate or 25)
+        return _Times(0, frames, frames, tick, timed=False, missing=frames < (1 - MISSING) * self._stream.frames)
 
     def all(self, most: int) -> list[Image.Image]:
         """Return the first frames."""

@@ -152,6 +152,10 @@ class Polyglot:
         vectors[again] = _mix(vectors[again], others, first / (first + second))
         return vectors
 
+    def count_tokens(self, texts: Sequence[str], languages: Sequence[str]) -> int:
+        """Return how many tokens the tower reads of texts, each in a known language, start and end included."""
+        return sum(len(self._words[tag].encode([text])[0]) for text, tag in zip(texts, languages, strict=True))
+
     def evaluate(self, examples: Examples, *, language: str | None = None) -> dict[str, float]:
         """Return the retrieval scores of one language's examples: all ``METRICS`` in percent, and the median ranks.
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Kind = Literal["picture", "video"]
-PICTURE, VIDEO = "picture", "video"
+PICTURE: Literal["picture"] = "picture"
+VIDEO: Literal["video"] = "video"
 WHOLE = -1.0
 """The moment of a picture: it has none."""
 

@@ -1,0 +1,113 @@
+"""``babelclip index``: nothing heavy is imported where nothing has changed."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from babelclip.cli.console import console, note, program, progress_bars
+from babelclip.cli.place import Place, load_model, model_of, place_of
+from babelclip.data import read_image_vectors
+from babelclip.errors import MissingExtraError
+from babelclip.search.claim import check_model
+from babelclip.search.index import index_folders
+from babelclip.search.looking import Limits
+from babelclip.search.open import open_store
+from babelclip.search.outcome import Report
+from babelclip.search.store import VectorStore
+
+SHOWN = 10
+"""Reasons for skipping that are printed, most frequent first."""
+
+
+def run_index(
+    folders: Sequence[Path], place: Place, *, vectors: Path | None, limits: dict[str, int | None],
+    workers: int | None, watch: bool, list_skipped: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Index folders, and tell what was done.
+
+    Args:
+        folders: of pictures and videos.
+        place: index and model.
+        vectors: of the pictures, given.
+        limits: fields of ``Limits``; None for the usual one.
+        workers: threads that open files.
+        watch: go on until interrupted.
+        list_skipped: print every skipped file.
+        as_json: print JSON.
+    """
+    opened = open_store(place_of(place.store))
+    about, name = opened.about(), model_of(opened, place)
+    load = functools.cache(lambda: load_model(opened, place).encoder)
+    if place.model is not None and about is not None:
+        check_model(opened, about, load())  # a wrong model is refused, also where there is nothing to do
+    usual = replace(Limits(), frames=about.frames) if about else Limits()
+    chosen = replace(usual, **{name: value for name, value in limits.items() if value is not None})
+    given = read_image_vectors(vectors) if vectors else None
+
+    def once() -> None:
+        with progress_bars() as bars:
+            report = index_folders(
+                folders, opened, load, model=name, limits=chosen, vectors=given, workers=workers,
+                progress=bars.rate, note=note,
+            )  # fmt: skip
+        if as_json:
+            console.print_json(json.dumps(_as_json(report, opened)))
+        else:
+            _tell(report, opened, list_skipped)
+
+    once()
+    if watch:
+        _follow(folders, once)
+    opened.close()
+
+
+def _tell(report: Report, store: VectorStore, list_skipped: bool) -> None:
+    """Print what a run did."""
+    parts = [
+        (report.new, "new"), (report.changed, "changed"), (report.moved, "moved"), (report.removed, "removed"),
+        (report.unchanged, "unchanged"), (len(report.skipped), "skipped"), (report.others, "of other kinds"),
+    ]  # fmt: skip
+    console.print("Files: " + ", ".join(f"{count:,} {what}" for count, what in parts if count or what == "new"))
+    speed = f", {report.pictures / report.seconds:,.0f} pictures/s" if report.pictures else ""
+    console.print(f"{len(store):,} pictures and moments in {store.place}; {report.seconds:.1f} s{speed}", markup=False)
+    if report.index is not None:
+        built = "built now" if report.rebuilt else "built before"
+        console.print(
+            f"Approximate index {report.index.kind}, {built} over {report.index.rows:,} rows: recall@10 "
+            f"{report.index.recall:.3f} of exact search ({report.index.queries} queries)"
+        )
+    if list_skipped:
+        for one in report.skipped:
+            console.print(f"skipped {one.file.path}: {one.reason}", markup=False)
+    elif report.skipped:
+        reasons = report.reasons.most_common()
+        for reason, count in reasons[:SHOWN]:
+            first = next(one.file.path for one in report.skipped if one.reason == reason)
+            console.print(f"  skipped {count:,}: {reason} (first {first})", markup=False)
+        left = sum(count for _, count in reasons[SHOWN:])
+        if left:
+            console.print(f"  skipped {left:,} more for {len(reasons) - SHOWN:,} other reasons (--list-skipped)")
+    if len(store):
+        console.print(f'Next: {program()} search "..." or {program()} serve, with the same --store')
+
+
+def _as_json(report: Report, store: VectorStore) -> dict[str, object]:
+    """What a run did, for programs."""
+    skipped = [{"path": one.file.path, "reason": one.reason} for one in report.skipped]
+    index = report.index.model_dump() if report.index else None
+    return {**asdict(report), "skipped": skipped, "index": index, "items": len(store), "store": store.place}
+
+
+def _follow(folders: Sequence[Path], once: Callable[[], None]) -> None:
+    """Run again whenever something in the folders has changed, until interrupted."""
+    try:
+        from watchfiles import watch
+    except ImportError as error:
+        raise MissingExtraError("watchfiles", "search", "Following folders") from error
+    console.print("Watching; Ctrl-C ends it.")
+    for _ in watch(*folders, step=500, raise_interrupt=False):
+        once()

@@ -1,0 +1,266 @@
+"""Bring an index up to date with some folders: new, changed, moved and deleted files, and nothing twice.
+
+    scan            what lies there now, against what the store remembers (path, size and time of each file)
+    hash            of new and changed files; a content that the store knows gives its rows without being opened
+    look            decode, prepare for the image tower, make thumbnails: threads, ahead of the tower
+    encode          the image tower, on as many pictures and frames as are ready
+    put             rows of whole files, every ``BATCH`` pictures or ``SECONDS``
+
+Killed at any point, the next run finds what was put and goes on.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import normalize
+
+from babelclip.data import ImageVectors
+from babelclip.encoders import DualEncoder
+from babelclip.encoders.base import Progress
+from babelclip.errors import DataError, MissingExtraError
+from babelclip.files import file_state
+from babelclip.search.approximate import check
+from babelclip.search.claim import check_frames, check_vectors, claim
+from babelclip.search.items import File, Item, Skipped
+from babelclip.search.looking import Limits, Look, any_size, hash_file, look_at, reason_of
+from babelclip.search.outcome import Report
+from babelclip.search.scan import Scan, scan
+from babelclip.search.store import VectorStore
+
+BATCH, SECONDS, AHEAD = 64, 5.0, 32
+"""Pictures through the tower at once; how long rows wait to be written; files opened ahead of the tower."""
+
+
+def index_folders(
+    folders: Sequence[Path], store: VectorStore, load: Callable[[], DualEncoder], *, model: str | None = None,
+    limits: Limits | None = None, vectors: ImageVectors | None = None, workers: int | None = None,
+    progress: Callable[[str], Progress] | None = None, note: Callable[[str], None] = print,
+) -> Report:  # fmt: skip
+    """Index pictures and videos in folders and all folders in them.
+
+    Args:
+        folders: where they lie. What the store knows of files elsewhere stays.
+        store: where the rows go.
+        load: loads the base model; called where there is something to look at. A store is of one base model.
+        model: what a later search is to load: a base model or a folder of packs; by default the encoder's name.
+        limits: what is too large to be opened, and how many frames stand for a video.
+        vectors: of the pictures, by their paths from the folder or their names, instead of the image tower's.
+        workers: threads that open files; by default one a core.
+        progress: makes a callback for a line of text.
+        note: told what a user should know.
+
+    Raises:
+        DataError: a folder is not there.
+        SettingError: the given vectors are not as wide as the model's, or another process writes into the store.
+        FormatError: the store is of another base model.
+        BabelclipError: the store cannot be reached or written to.
+    """
+    started, limits = time.perf_counter(), limits or Limits()
+    found = scan(folders)
+    about = store.about()
+    if about is not None:
+        check_frames(store, about, limits.frames)
+
+    @functools.cache
+    def encoder() -> DualEncoder:
+        loaded = load()
+        if vectors is not None:
+            check_vectors(vectors, loaded)
+        claim(store, loaded, model=model, frames=limits.frames)
+        return loaded
+
+    if about is None:
+        encoder()
+    with store.writing(), any_size():
+        run = _Run(store, encoder, limits, vectors, found, progress or (lambda _: lambda *_: None))
+        report = run.run(workers or os.cpu_count() or 1)
+        if report.new or report.changed or report.moved or report.removed:
+            store.tidy()
+            report.rebuilt = check(store)
+    about = store.about()
+    report.index = about.index if about else None
+    report.seconds = time.perf_counter() - started
+    if report.incomplete:
+        count, first = len(report.incomplete), report.incomplete[0]
+        note(f"cut-off or damaged videos: {count:,}, first {first}; the frames that can be read are used")
+    return report
+
+
+@dataclass
+class _Run:
+    """One run over some folders."""
+
+    store: VectorStore
+    encoder: Callable[[], DualEncoder]
+    limits: Limits
+    vectors: ImageVectors | None
+    scan: Scan
+    progress: Callable[[str], Progress]
+
+    def run(self, workers: int) -> Report:
+        """Compare, work, write."""
+        report = self.report = Report()
+        self._known = {file.path: file for file in self.store.files()}
+        self._by_content = {file.content: file.path for file in self._known.values()}
+        folders = [folder.as_posix() for folder in self.scan.folders]
+        before = {one.file.path: one for one in self.store.skipped(folders)}
+        here, todo = set(), []
+        for file in self.scan:
+            here.add(file.path)
+            known, skipped = self._known.get(file.path), before.get(file.path)
+            if known is not None and _same(known, file):
+                report.unchanged += 1
+            elif skipped is not None and _same(skipped.file, file):
+                report.skipped.append(skipped)
+            else:
+                todo.append(file)
+        report.others = self.scan.others
+        gone = {path for path in self._known if path not in here and _lies_in(path, folders)}
+        self._gone_contents = {self._known[path].content for path in gone}
+        self._work(todo, workers)
+        now = {one.file.path for one in self.scan.skipped}
+        report.skipped += self.scan.skipped
+        report.removed = len(gone) - report.moved
+        forgotten = [path for path in before if path not in here and path not in now]
+        self.store.remove([*gone, *forgotten])
+        fresh = [one for one in self.scan.skipped if before.get(one.file.path) != one]
+        if fresh:
+            self.store.put([], fresh)
+        return report
+
+    def _work(self, todo: list[File], workers: int) -> None:
+        """Take files in their order; threads look ahead."""
+        if not todo:
+            return
+        self.encoder()  # before the threads want it
+        bar = self.progress("indexing")
+        waiting: list[Look] = []
+        skipped: list[Skipped] = []
+        written = time.monotonic()
+        for done, (file, look) in enumerate(self._look_ahead(todo, workers), 1):
+            if isinstance(look, Look):
+                waiting.append(look)
+            elif isinstance(look, str):
+                skipped.append(Skipped(file, look))
+            late = time.monotonic() - written > SECONDS
+            if sum(len(one.moments) for one in waiting) >= BATCH or late or len(skipped) >= BATCH or done == len(todo):
+                self._put(waiting, skipped)
+                waiting, skipped, written = [], [], time.monotonic()
+                bar(done, len(todo))
+
+    def _look_ahead(self, todo: list[File], workers: int) -> Iterator[tuple[File, Look | str | None]]:
+        """Yield each file with what was seen, the reason why it is skipped, or None where its rows were copied."""
+        with ThreadPoolExecutor(workers, thread_name_prefix="look") as pool:
+            ahead: deque[tuple[File, Future[Look | File | str]]] = deque()
+            try:
+                for file in todo:
+                    ahead.append((file, pool.submit(self._look, file)))
+                    if len(ahead) >= AHEAD:
+                        yield self._take(*ahead.popleft())
+                while ahead:
+                    yield self._take(*ahead.popleft())
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _look(self, file: File) -> Look | File | str:
+        """In a thread: what is seen of a file; only its hash, where the store knows the content; why it is skipped."""
+        try:
+            file = hash_file(file, self.limits)
+            if file.content in self._by_content:
+                return file
+            return look_at(file, self.encoder(), self.limits, prepare=self.vectors is None)
+        except (DataError, MissingExtraError) as error:
+            return reason_of(error)
+        except MemoryError:
+            return "too large for this machine's memory"
+
+    def _take(self, file: File, future: Future[Look | File | str]) -> tuple[File, Look | str | None]:
+        look = future.result()
+        if isinstance(look, str):
+            return file, look
+        seen = look.file if isinstance(look, Look) else look
+        if file_state(Path(file.path)) != (file.bytes, file.modified):
+            return file, "changed while it was read; the next run reads it again"
+        if isinstance(look, Look):
+            return file, look
+        source = self._by_content.get(seen.content)
+        if source is None:  # its file has changed since the thread asked
+            try:
+                return file, look_at(seen, self.encoder(), self.limits, prepare=self.vectors is None)
+            except (DataError, MissingExtraError) as error:
+                return file, reason_of(error)
+        self.store.copy(source, seen)
+        self._settle(seen)
+        return file, None
+
+    def _settle(self, file: File) -> None:
+        """Remember that a file has other rows now: the content that it had before can no longer be copied from it."""
+        old = self._known.get(file.path)
+        if old is not None and self._by_content.get(old.content) == old.path:
+            del self._by_content[old.content]
+        self._by_content.setdefault(file.content, file.path)
+        if old is not None:
+            self.report.changed += 1
+        elif file.content in self._gone_contents:
+            self._gone_contents.discard(file.content)
+            self.report.moved += 1
+        else:
+            self.report.new += 1
+
+    def _put(self, looks: list[Look], skipped: list[Skipped]) -> None:
+        """Encode what is waiting and write it."""
+        given = self.vectors
+        found = self._encode(looks) if given is None else [self._given(look, given) for look in looks]
+        items: list[Item] = []
+        for look, rows in zip(looks, found, strict=True):
+            if rows is None:
+                skipped.append(Skipped(look.file, f"no vector in {given.file.name if given else ''}"))
+                continue
+            self._settle(look.file)
+            if look.incomplete:
+                self.report.incomplete.append(look.file.path)
+            items += [
+                Item(look.file, look.kind, moment, look.taken, *look.size, look.seconds, row, thumbnail)
+                for moment, row, thumbnail in zip(look.moments, rows, look.thumbnails, strict=True)
+            ]
+        self.report.skipped += skipped
+        if items or skipped:
+            self.store.put(items, skipped)
+
+    def _encode(self, looks: list[Look]) -> list[NDArray[np.float32] | None]:
+        """(F, dim) unit vectors of each file."""
+        if not looks:
+            return []
+        pixels = torch.cat([look.pixels for look in looks if look.pixels is not None])
+        vectors = torch.cat([self.encoder().encode_pixels(part) for part in pixels.split(BATCH)])
+        self.report.pictures += len(vectors)
+        parts = normalize(vectors, dim=1).split([len(look.moments) for look in looks])
+        return [part.numpy() for part in parts]
+
+    def _given(self, look: Look, vectors: ImageVectors) -> NDArray[np.float32] | None:
+        """(1, dim) unit vector of a picture, by its path from the folder or its name; None where there is none."""
+        path = Path(look.file.path)
+        inside = [path.relative_to(folder) for folder in self.scan.folders if path.is_relative_to(folder)]
+        for name in (*inside, Path(path.name)):
+            if str(name) in vectors and len(look.moments) == 1:
+                return normalize(vectors.features([name])[:].float(), dim=1).numpy()
+        return None
+
+
+def _same(known: File, file: File) -> bool:
+    return (known.bytes, known.modified) == (file.bytes, file.modified)
+
+
+def _lies_in(path: str, folders: Sequence[str]) -> bool:
+    return any(path.startswith(folder.rstrip("/") + "/") for folder in folders)

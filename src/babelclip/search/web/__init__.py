@@ -1,0 +1,1 @@
+"""Search over HTTP: one process, one page, packs installed while it runs."""

@@ -1,0 +1,118 @@
+"""Dynamic batching: while one batch is computed, what comes in meanwhile waits and is the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from babelclip.errors import BabelclipError
+
+Asked = TypeVar("Asked")
+Answered = TypeVar("Answered")
+
+
+class BusyError(BabelclipError):
+    """More is waiting than can be answered in good time."""
+
+    def __init__(self, waiting: int) -> None:
+        """Say how many are waiting."""
+        super().__init__(f"{waiting:,} requests are waiting already", fix="Try again in a second.")
+
+
+class Batcher(Generic[Asked, Answered]):
+    """One thread that answers what is waiting, many at a time; nobody waits for a batch to fill.
+
+    Attributes:
+        waiting: how many wait now.
+    """
+
+    def __init__(
+        self, answer: Callable[[list[Asked]], Sequence[Answered]], *, most: int = 64, limit: int = 1024,
+        tell: Callable[[int], None] = lambda _: None,
+    ) -> None:  # fmt: skip
+        """Start the thread.
+
+        Args:
+            answer: computes a batch, in the thread; a mistake in one of several must not fail the others, so where
+                it raises for several they are computed one by one.
+            most: in a batch.
+            limit: that may wait; the next one is refused.
+            tell: told the size of each batch.
+        """
+        self._answer, self._most, self._limit, self._tell = answer, most, limit, tell
+        self._queue: deque[tuple[Asked, asyncio.Future[Answered], asyncio.AbstractEventLoop]] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait now."""
+        return len(self._queue)
+
+    async def ask(self, one: Asked) -> Answered:
+        """Wait for the answer to one request.
+
+        Raises:
+            BusyError: ``limit`` are waiting.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Answered] = loop.create_future()
+        with self._changed:
+            if self._closed or len(self._queue) >= self._limit:
+                raise BusyError(len(self._queue))
+            self._queue.append((one, future, loop))
+            self._changed.notify()
+        return await future
+
+    def close(self) -> None:
+        """Answer what is waiting, and end the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._queue and not self._closed:
+                    self._changed.wait()
+                if not self._queue:
+                    return
+                batch = [self._queue.popleft() for _ in range(min(self._most, len(self._queue)))]
+            batch = [one for one in batch if not one[1].cancelled()]  # whoever asked has gone
+            if batch:
+                self._tell(len(batch))
+                self._answer_all(batch)
+
+    def _answer_all(self, batch: list[tuple[Asked, asyncio.Future[Answered], asyncio.AbstractEventLoop]]) -> None:
+        try:
+            answers = self._answer([one for one, _, _ in batch])
+        except Exception as error:  # whoever asked gets it
+            if len(batch) > 1:
+                for one in batch:
+                    self._answer_all([one])
+            else:
+                _settle(batch[0][1], batch[0][2], error)
+            return
+        for (_, future, loop), answer in zip(batch, answers, strict=True):
+            _settle(future, loop, answer)
+
+
+def _settle(future: asyncio.Future[Answered], loop: asyncio.AbstractEventLoop, result: Answered | Exception) -> None:
+    """Give a result or an error to whoever waits for it, in their own loop."""
+
+    def settle() -> None:
+        if future.cancelled():
+            return
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(settle)
