@@ -11,7 +11,7 @@ from babelclip.search.checks import begun
 from babelclip.search.store import Approximate, VectorStore
 
 EXACT_UP_TO = 100_000
-"""Up to so many rows exact search takes milliseconds, and there is no index."""
+"""Up to so many rows exact search takes a fraction of a second, and there is no index."""
 
 WANTED, QUERIES, NEAREST = 0.95, 200, 10
 EFFORTS = (16, 32, 64, 128, 256, 512, 1000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -34,6 +35,9 @@ class LanceFolder:
         Raises:
             MissingExtraError: LanceDB is not installed.
         """
+        os.environ.setdefault(
+            "LANCEDB_LOG", "error"
+        )  # else it writes to the terminal that a cell is empty, and the like
         try:
             import lancedb
         except ImportError as error:
