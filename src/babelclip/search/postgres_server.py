@@ -22,6 +22,11 @@ SCHEMA = "babelclip"
 PLAIN_UP_TO = 1800
 """Vectors up to this width lie in the rows themselves (a page has 8 kB), and are not fetched from elsewhere."""
 
+PATIENCE = {
+    "lock_timeout": "1s", "tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3"
+}  # fmt: skip
+"""A server takes a moment to see that a writer was killed, and a minute to see that its machine is gone."""
+
 BEGIN: tuple[LiteralString, ...] = (
     "DROP TABLE IF EXISTS {items}, {skipped}",
     'CREATE TABLE {items} (id text COLLATE "C" PRIMARY KEY, path text NOT NULL, bytes bigint NOT NULL, '
@@ -136,10 +141,9 @@ class PostgresSchema:
             connection = self._connect()
         try:
             with self._telling():
-                held = connection.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchone()
-            if held is None or not held[0]:
-                what = "another process is writing to this index"
-                raise SettingError(what, file=self.place, fix="Wait until it has ended, or end it.")
+                for name, value in PATIENCE.items():
+                    connection.execute("SELECT set_config(%s, %s, false)", [name, value])
+                connection.execute("SELECT pg_advisory_lock(%s)", [key])
             yield
         finally:
             connection.close()
@@ -236,6 +240,9 @@ class PostgresSchema:
         except errors.InsufficientPrivilege as error:
             fix = f"Let its owner run: CREATE EXTENSION vector; CREATE SCHEMA {_quoted(self.schema)} AUTHORIZATION you."
             raise SettingError(f"the user may not do this ({_first_line(error)})", file=self.place, fix=fix) from error
+        except errors.LockNotAvailable as error:
+            what = "another process is writing to this index"
+            raise SettingError(what, file=self.place, fix="Wait until it has ended, or end it.") from error
         except self._psycopg.OperationalError as error:
             fix = "Start the server, or mend host, port, database, user or password."
             raise SettingError(f"cannot be reached ({_first_line(error)})", file=self.place, fix=fix) from error
