@@ -43,10 +43,10 @@ def binaries() -> Path | str:
 
 
 @contextlib.contextmanager
-def server(programs: Path, **options: str) -> Iterator[str]:
-    """Start a server of its own and yield its address; it ends with the context."""
+def server(programs: Path, *, folder: Path | None = None, **options: str) -> Iterator[str]:
+    """Start a server of its own, somewhere in a folder, and yield its address; it ends with the context."""
     user = {"user": NOBODY, "group": NOBODY} if os.geteuid() == 0 else {}
-    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    folder = Path(tempfile.mkdtemp(prefix="postgres-", dir=folder))
     try:
         if user:
             os.chown(folder, NOBODY, NOBODY)

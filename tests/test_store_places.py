@@ -92,16 +92,34 @@ def test_a_folder_that_was_killed_at_the_beginning_is_begun_again(folder):
 
 
 def test_old_versions_are_kept_for_readers_of_a_folder(folder):
-    reader = open_store(str(folder))
+    reader, writer = open_store(str(folder)), open_store(str(folder))
+    writer.tidy()
     names = reader.files()
     first = next(names)
-    writer = open_store(str(folder))
     for i in range(40):
         writer.put([picture(f"/new/{i}.jpg", queries(1)[0])])
     writer.remove([first.path])
+    pieces = len(list((folder / "items.lance/_versions").iterdir()))
+    assert reader.table("items").stats()["fragment_stats"]["num_fragments"] > 40
     writer.tidy()
+    assert reader.table("items").stats()["fragment_stats"]["num_fragments"] < 5
+    assert len(list((folder / "items.lance/_versions").iterdir())) > pieces
     assert len([first, *names]) == 20
     assert len(list(reader.files())) == 59
+
+
+def test_the_space_of_removed_rows_is_given_back(folder):
+    store = open_store(str(folder))
+    store.put(library(200, 0, seed=3))
+    for left in (100, 0):
+        paths = [one.path for one in store.files()]
+        store.remove(paths[left:])
+        store.tidy()
+        stats = store.table("items").stats()
+        assert stats["num_rows"] == left
+        assert stats["fragment_stats"]["num_fragments"] * stats["fragment_stats"]["lengths"]["mean"] == left
+    store.put(library(3, 0))
+    assert len(store.search(queries(1), 5)[0]) == 3
 
 
 # A server in particular
@@ -198,6 +216,22 @@ def test_a_lost_connection_is_made_anew(on_server, run):
     with pytest.raises(SettingError, match="cannot be reached"):
         len(on_server)
     assert len(on_server) == 20
+
+
+def test_an_index_is_built_by_one_process_where_memory_cannot_be_shared(on_server, monkeypatch):
+    import psycopg
+
+    build, tried = on_server._build, []
+
+    def full_once(memory, ready, settings=None):
+        tried.append(settings)
+        if len(tried) == 1:
+            raise BabelclipError("full", fix="") from psycopg.errors.DiskFull()
+        build(memory, ready, settings)
+
+    monkeypatch.setattr(on_server, "_build", full_once)
+    assert on_server.build(16) == "hnsw"
+    assert tried == [None, {"max_parallel_maintenance_workers": "0"}]
 
 
 def test_threads_search_at_once(on_server):

@@ -94,6 +94,8 @@ def test_search_equals_sorting_everything(full, k, count):
         Filter(since=1.5e9 + 10, before=1.5e9 + 20),
         Filter(since=1.6e9 + 4),
         Filter(before=1.5e9 + 0.5),
+        Filter(since=float("-inf"), before=float("inf")),
+        Filter(since=1600000000.5),
         Filter(kind="video"),
         Filter(("/photos/a", "/videos"), 1.5e9 + 30, 1.6e9 + 2, "picture"),
     ],
@@ -247,6 +249,12 @@ def test_rows_that_cannot_be_are_refused_whole(full):
             full.put([good, bad])
     with pytest.raises(DataError, match="as indexed and as skipped"):
         full.put([good], [Skipped(good.file, "why")])
+    for bad in (
+        {"items": [picture("/good.jpg", good.vector), replace(good, file=file("/\udcff.jpg"))]},
+        {"items": [], "skipped": [Skipped(file("/\udcff.jpg"), "why")]},
+    ):
+        with pytest.raises(DataError, match=r"'/\\udcff.jpg' is not Unicode.*Rename"):
+            full.put(**bad)
     assert not list(full.files(["/good.jpg", "/bad.jpg"]))
 
 
@@ -288,15 +296,16 @@ def test_an_approximate_index_is_used_and_takes_in_new_rows(store, another):
 
 
 def test_tidying_changes_nothing_that_is_found(store):
-    items = library(120, 0)
+    items = []
     for first in range(0, 120, 4):
-        store.put(items[first : first + 4])
-    store.remove([items[5].file.path])
-    del items[5]
-    for _ in range(2):
+        items += library(120, 0)[first : first + 4]
+        store.put(items[-4:])
+        if first % 3:
+            continue
+        store.remove([items.pop().file.path])
         store.tidy()
         assert same(store.search(queries(), 20), slow_search(items, queries(), 20))
-        assert store.path_of(items[50].id) == items[50].file.path
+        assert store.path_of(items[-2].id) == items[-2].file.path
         assert len(list(store.files())) == len(items)
 
 
@@ -325,6 +334,7 @@ WRITER = """
     with store.writing():
         for n in range(100000):
             store.put(state(n))
+            store.tidy()
             print(n, flush=True)
     """
 
@@ -338,7 +348,6 @@ def test_readers_see_what_a_writer_writes_and_a_kill_loses_nothing(store, anothe
             assert len(store.search(queries(1), 500)[0]) == 120
             with pytest.raises(SettingError, match="another process is writing to this index"), store.writing():
                 pass
-            store.tidy()
             for _ in range(10):
                 assert len(store.search(queries(1), 500)[0]) == 120
                 assert len(list(store.files())) == 40

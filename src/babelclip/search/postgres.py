@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from babelclip.errors import SettingError
+from babelclip.errors import BabelclipError, SettingError
 from babelclip.search.checks import UnknownRowError, begun, matrix_of, stacked
 from babelclip.search.items import File, Filter, Hit, Item, Skipped, item_id
 from babelclip.search.postgres_server import PostgresSchema
@@ -27,8 +27,8 @@ TYPES = (
 WIDEST, MOST = 2000, 1000
 """HNSW of pgvector takes vectors up to this width, and looks at no more candidates than this."""
 
-MEMORY = (64 << 10, 2 << 20)
-"""Building an index takes so many kB at least and at most; a graph that does not fit is built more slowly."""
+MEMORY = (64 << 10, 4 << 20)
+"""Building an index may take as much of the server's memory as the vectors do, but so many kB at least and at most."""
 
 
 class PostgresStore(PostgresSchema):
@@ -211,7 +211,7 @@ class PostgresStore(PostgresSchema):
         ready = min(MOST, max(64, 2 * effort))
         try:
             self._build(memory, ready)
-        except SettingError as error:
+        except BabelclipError as error:
             # Parallel workers share memory that some containers hardly have; one process needs none of it.
             if not isinstance(error.__cause__, self._psycopg.errors.DiskFull):
                 raise

@@ -27,6 +27,9 @@ PATIENCE = {
 }  # fmt: skip
 """A server takes a moment to see that a writer was killed, and a minute to see that its machine is gone."""
 
+UNREACHABLE = ("08", "28", "3D", "57")
+"""Classes of SQLSTATE: no connection, no right to connect, no such database, ended by an operator."""
+
 BEGIN: tuple[LiteralString, ...] = (
     "DROP TABLE IF EXISTS {items}, {skipped}",
     'CREATE TABLE {items} (id text COLLATE "C" PRIMARY KEY, path text NOT NULL, bytes bigint NOT NULL, '
@@ -187,8 +190,8 @@ class PostgresSchema:
                 with connection.transaction() if whole else contextlib.nullcontext():
                     yield connection
             except self._psycopg.OperationalError:
-                connection.close()
-                self.close()  # the others have most likely lost the server too
+                if connection.closed:
+                    self.close()  # the others have most likely lost the server too
                 raise
             finally:
                 if not connection.closed:
@@ -243,10 +246,11 @@ class PostgresSchema:
         except errors.LockNotAvailable as error:
             what = "another process is writing to this index"
             raise SettingError(what, file=self.place, fix="Wait until it has ended, or end it.") from error
-        except self._psycopg.OperationalError as error:
-            fix = "Start the server, or mend host, port, database, user or password."
-            raise SettingError(f"cannot be reached ({_first_line(error)})", file=self.place, fix=fix) from error
         except self._psycopg.Error as error:
+            unknown = isinstance(error, self._psycopg.OperationalError) and error.sqlstate is None
+            if unknown or (error.sqlstate or "")[:2] in UNREACHABLE:
+                fix = "Start the server, or mend host, port, database, user or password."
+                raise SettingError(f"cannot be reached ({_first_line(error)})", file=self.place, fix=fix) from error
             fix = "See the server's log; what was there before stays."
             raise BabelclipError(f"the server refuses ({_first_line(error)})", file=self.place, fix=fix) from error
 
