@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -10,9 +11,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from babelclip.errors import BabelclipError, FormatError, SettingError
+from babelclip.errors import BabelclipError, FormatError, MissingExtraError, SettingError
 from babelclip.search.open import open_store
 from stores import about, library, picture, queries, unit
+
+
+@pytest.mark.parametrize(
+    ("place", "package", "extra"),
+    [
+        ("folder", "lancedb", "search"),
+        ("postgresql://h/d", "psycopg", "postgres"),
+        ("postgres://h/d", "pgvector", "postgres"),
+    ],
+)
+def test_missing_packages_are_told(monkeypatch, place, package, extra):
+    for name in (package, f"{package}.psycopg"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(MissingExtraError, match=rf"{package}.*pip install 'babelclip\[{extra}\]'"):
+        open_store(place)
+
 
 # A folder in particular
 

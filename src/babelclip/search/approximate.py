@@ -51,7 +51,7 @@ def fit(
 def _anew(store: VectorStore, wanted: float, queries: int) -> Approximate | None:
     asked = made_up(store, queries)
     truth = _nearest(store, asked, exact=True)
-    for built_for, efforts in ((EFFORTS[2], EFFORTS), (EFFORTS[-1], EFFORTS[-1:])):
+    for built_for, efforts in ((EFFORTS[1], EFFORTS), (EFFORTS[-1], EFFORTS[-1:])):
         started = time.perf_counter()
         kind = store.build(built_for)
         seconds = time.perf_counter() - started
