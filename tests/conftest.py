@@ -35,6 +35,10 @@ from babelclip.data.examples import base_lexicon
 from babelclip.encoders import DualEncoder, load_encoder
 from babelclip.encoders.load import _ASSETS
 from babelclip.lexicon import read_multilingual
+from babelclip.search.open import open_store
+from babelclip.search.store import VectorStore
+from postgres_server import binaries, server
+from stores import about
 from towers import write_deep
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -187,3 +191,33 @@ def pictoclip_scores(pictoclip, openmoji_folder) -> dict[str, float]:
     test = pictoclip.examples("en", openmoji_folder / "en.test.tsv")
     size = sum(file.stat().st_size for file in (_ASSETS / "pictoclip").iterdir())
     return pictoclip.evaluate(test) | {"gallery": len(test.files), "bytes": size}
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The address of a PostgreSQL server with pgvector that lives as long as the tests of this process."""
+    pytest.importorskip("psycopg", reason="an index on a server needs the extra [postgres]")
+    pytest.importorskip("pgvector", reason="an index on a server needs the extra [postgres]")
+    programs = binaries()
+    if isinstance(programs, str):
+        pytest.skip(programs)
+    with server(programs) as url:
+        yield url
+
+
+@pytest.fixture(params=["folder", "postgres"])
+def place(request, tmp_path) -> str:
+    """Where a store may be begun: a folder, and a schema on a server."""
+    if request.param == "folder":
+        pytest.importorskip("lancedb", reason="an index in a folder needs the extra [search]")
+        return str(tmp_path / "index")
+    return f"{request.getfixturevalue('postgres_url')}?schema={tmp_path.name}"
+
+
+@pytest.fixture
+def store(place) -> Iterator[VectorStore]:
+    """A store that was begun."""
+    opened = open_store(place)
+    opened.write_about(about())
+    yield opened
+    opened.close()

@@ -75,3 +75,13 @@ def slow_search(items: list[Item], queries, k: int, where: Filter | None = None)
         sorted(((item.id, float(query @ item.vector)) for item in counted), key=lambda one: (-one[1], one[0]))[:k]
         for query in queries
     ]
+
+
+def queries(count: int = 5, dim: int = DIM, seed: int = 9) -> np.ndarray:
+    return unit(np.random.default_rng(seed).normal(size=(count, dim)))
+
+
+def same(found, expected) -> bool:
+    return [[hit.id for hit in hits] for hits in found] == [[id for id, _ in one] for one in expected] and np.allclose(
+        [hit.score for hits in found for hit in hits], [score for one in expected for _, score in one], atol=1e-6
+    )

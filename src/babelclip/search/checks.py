@@ -71,9 +71,15 @@ def stacked(items: Sequence[Item], skipped: Sequence[Skipped], dim: int, place: 
     """Return the (N, dim) vectors of rows that may be written.
 
     Raises:
-        DataError: a vector has another width or is not finite, two rows have one id, or a file is given twice.
+        DataError: a vector has another width or is not finite, two rows have one id, a file is given twice, or its
+            name is not Unicode.
     """
     fix = "Index these files again with the model of the index."
+    for path in {item.file.path for item in items} | {one.file.path for one in skipped}:
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(f"the name {path!r} is not Unicode", file=place, fix="Rename the file.") from error
     ids: set[str] = set()
     for item in items:
         if item.vector.shape != (dim,):

@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 KEEP = timedelta(minutes=10)
 """How long other processes may go on reading what was replaced."""
 
-FRAGMENTS, OUTSIDE = 16, 0.02
-"""A table is tidied when it lies in more small files than this, or more of its rows are outside an index of it."""
+FRAGMENTS, CHANGED, OUTSIDE = 200, 0.2, 20_000
+"""A table is tidied when it lies in more small files than this, a larger share of its rows is new or gone, or more rows
+are outside the approximate index. LanceDB then writes a table of up to a million rows anew: not too often.
+"""
+
+LEARNING = {"max_iterations": 20, "sample_rate": 128}
+"""k-means over the cells: passes, and rows for each cell; LanceDB's 50 and 256 take longer and find hardly more."""
 
 SPARE = 8
 """So many more rows are fetched than asked for, to see whether equal ones lie beyond the last."""
@@ -205,7 +210,8 @@ class LanceStore(LanceFolder):
         with self.changing():
             table = self.table(ITEMS)
             cells = max(1, round(sqrt(table.count_rows())))
-            table.create_index("vector", config=IvfFlat(distance_type="dot", num_partitions=cells), replace=True)
+            config = IvfFlat(distance_type="dot", num_partitions=cells, **LEARNING)
+            table.create_index("vector", config=config, replace=True)
         return "ivf_flat"
 
     def drop(self) -> None:
@@ -222,23 +228,30 @@ class LanceStore(LanceFolder):
                     table.drop_index(index.name)
 
     def tidy(self) -> None:
-        """See ``VectorStore``; does nothing to a table that is tidy enough."""
-        from lancedb.index import BTree
-
+        """See ``VectorStore``."""
         if self.about() is None:
             return
         with self.changing():
             for name, keys in ((ITEMS, ("id", "path")), (SKIPPED, ("path",))):
-                table = self.table(name)
-                indices = {index.columns[0]: index.name for index in table.list_indices()}
-                total = table.count_rows()
-                for key in keys if total else ():
-                    if key not in indices:
-                        table.create_index(key, config=BTree())
-                stats = [table.index_stats(index) for index in indices.values()]
-                outside = max((one.num_unindexed_rows for one in stats), default=0)
-                if table.stats()["fragment_stats"]["num_small_fragments"] > FRAGMENTS or outside > OUTSIDE * total:
-                    table.optimize(cleanup_older_than=KEEP)
+                _tidy(self.table(name), keys)
+
+
+def _tidy(table: Any, keys: Sequence[str]) -> None:
+    """Index the columns by which rows are named, and put small files together, where that is worth it."""
+    from lancedb.index import BTree
+
+    stats = table.stats()
+    total, pieces = stats["num_rows"], stats["fragment_stats"]
+    indices = {index.columns[0]: index.name for index in table.list_indices()}
+    for key in keys if total else ():
+        if key not in indices:
+            table.create_index(key, config=BTree())
+    outside = {column: table.index_stats(name).num_unindexed_rows for column, name in indices.items()}
+    new = max((rows for column, rows in outside.items() if column in keys), default=0)
+    gone = pieces["num_fragments"] * pieces["lengths"]["mean"] - total
+    many = pieces["num_small_fragments"] > FRAGMENTS
+    if many or max(new, gone) > CHANGED * total or outside.get("vector", 0) > OUTSIDE:
+        table.optimize(cleanup_older_than=KEEP)
 
 
 def _parts(names: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -34,6 +35,9 @@ class LanceFolder:
         Raises:
             MissingExtraError: LanceDB is not installed.
         """
+        os.environ.setdefault(
+            "LANCEDB_LOG", "error"
+        )  # else it writes to the terminal that a cell is empty, and the like
         try:
             import lancedb
         except ImportError as error:
@@ -54,7 +58,8 @@ class LanceFolder:
         try:
             return read_about(file.read_text(encoding="utf-8"), str(file), DAMAGED)
         except (FileNotFoundError, NotADirectoryError):
-            self._check_ours()
+            with self.reading():
+                self._check_ours()
             return None
         except (OSError, UnicodeDecodeError) as error:
             raise self._unreadable(error) from error
@@ -71,9 +76,8 @@ class LanceFolder:
         if found - ours:
             what = f"is no index: it holds {min(found - ours)!r}, but no {ABOUT}"
             raise FormatError(what, file=self.place, fix=fix)
-        with self.reading():
-            if f"{ITEMS}.lance" in found and self.table(ITEMS).count_rows():
-                raise FormatError(f"damaged: it holds rows, but no {ABOUT}", file=self.place, fix=DAMAGED)
+        if f"{ITEMS}.lance" in found and self.table(ITEMS).count_rows():
+            raise FormatError(f"damaged: it holds rows, but no {ABOUT}", file=self.place, fix=DAMAGED)
 
     def write_about(self, about: About) -> None:
         """Make the tables, or replace what the store says of itself.

@@ -82,6 +82,10 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def _number(value: float) -> str:
+    return f"CAST('{float(value)!r}' AS DOUBLE)"  # also for inf
+
+
 def one_of(column: str, values: Iterable[str]) -> str:
     """The condition that a column has one of some values; at least one is given."""
     return f"{column} IN ({', '.join(map(literal, values))})"
@@ -99,7 +103,7 @@ def condition(where: Filter | None) -> str:
     if where is None:
         return ""
     parts = [inside(where.folders)]
-    parts.append("" if where.since is None else f"taken >= {float(where.since)!r}")
-    parts.append("" if where.before is None else f"taken < {float(where.before)!r}")
+    parts.append("" if where.since is None else f"taken >= {_number(where.since)}")
+    parts.append("" if where.before is None else f"taken < {_number(where.before)}")
     parts.append("" if where.kind is None else f"kind = {literal(where.kind)}")
     return " AND ".join(f"({part})" for part in parts if part)

@@ -142,7 +142,10 @@ class VectorStore(Protocol):
         """Drop the approximate index, where there is one."""
 
     def tidy(self) -> None:
-        """Give back space and make reading fast after many writes; takes new rows into the approximate index."""
+        """Give back space and make reading fast after many writes; takes many new rows into the approximate index.
+
+        Costs little where little was written: to be called after every few writes and at the end.
+        """
 
     def close(self) -> None:
         """Give back connections."""
