@@ -35,6 +35,7 @@ from babelclip.data.examples import base_lexicon
 from babelclip.encoders import DualEncoder, load_encoder
 from babelclip.encoders.load import _ASSETS
 from babelclip.lexicon import read_multilingual
+from browsing import browser, film, library, visit  # noqa: F401
 from towers import write_deep
 
 SHARED = Path(__file__).parents[2] / "shared"

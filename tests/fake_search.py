@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 import email.parser
 import email.policy
+import functools
 import hashlib
 import io
 import json
@@ -13,7 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -30,7 +31,17 @@ LANGUAGES = (
     ("ja", "Japanese", "日本語"), ("ru", "Russian", "Русский"),
 )  # fmt: skip
 SHAPES = ((640, 480), (480, 640), (640, 427), (500, 500), (640, 360), (427, 640))
-NAMES = ("harbour", "summit", "dunes", "morning", "bay", "أصدقاء", "夕焼け", "прогулка", "a very long name of a picture")
+NAMES = (
+    "harbour",
+    "summit",
+    "dunes",
+    "morning",
+    "bay",
+    "أصدقاء",
+    "夕焼け",
+    "прогулка",
+    "a very long name of a picture",
+)
 DETECTED = ((r"[؀-ۿ]", "ar", "fa"), (r"[а-яё]", "ru", None), (r"[぀-ヿ一-鿿]", "ja", None))
 
 
@@ -56,8 +67,12 @@ def draw(number: int, size: tuple[int, int]) -> Image.Image:
     return picture.filter(ImageFilter.GaussianBlur(0.8))
 
 
-def jpeg(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
+@functools.cache
+def jpeg_of(number: int, size: tuple[int, int], small: bool = False) -> bytes:
+    """Draw a picture, or its thumbnail, as a file."""
+    picture, buffer = draw(number, size), io.BytesIO()
+    if small:
+        picture.thumbnail((256, 256))
     picture.save(buffer, "JPEG", quality=85)
     return buffer.getvalue()
 
@@ -89,7 +104,7 @@ class Library:
         file = f"{name}-{number:03}.{'webm' if video else 'jpg'}"
         return {
             "id": hashlib.sha256(str(number).encode()).hexdigest()[:24], "path": f"/photos/2024/{file}", "name": file,
-            "kind": "video" if video else "picture", "moment": 1.5 + number if video else None,
+            "kind": "video" if video else "picture", "moment": 0.5 + number % 5 if video else None,
             "seconds": 75.0 if video else None, "width": width, "height": height, "taken": "2024-05-01T10:00:00Z",
         }  # fmt: skip
 
@@ -112,7 +127,9 @@ class Library:
         self.asked.append((fields, image))
         text, given = fields.get("q", ""), fields.get("language", "auto")
         if self.fault or text == "broken":
-            return 500, {"error": self.fault or "the index /photos/.babelclip is damaged. Run: babelclip index --repair"}
+            return 500, {
+                "error": self.fault or "the index /photos/.babelclip is damaged. Run: babelclip index --repair"
+            }
         if "slow" in text:
             time.sleep(self.slow)
         if given != "auto" and given not in [language["tag"] for language in self.languages]:
@@ -152,6 +169,10 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     library: Library
 
+    def handle(self) -> None:
+        with suppress(ConnectionError):
+            super().handle()
+
     def log_message(self, *_: object) -> None:
         pass
 
@@ -163,8 +184,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("X-Content-Type-Options", "nosniff")
         for name, value in more.items():
             self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
+        with suppress(ConnectionError):  # the page went on to something else
+            self.end_headers()
+            self.wfile.write(body)
 
     def say(self, status: int, answer: object) -> None:
         self.send(status, "application/json", json.dumps(answer).encode())
@@ -202,10 +224,8 @@ class Handler(BaseHTTPRequestHandler):
         if item["kind"] == "video" and not small:
             self.film()
             return
-        picture = draw(number, (item["width"], item["height"]))
-        if small:
-            picture.thumbnail((256, 256))
-        self.send(200, "image/jpeg", jpeg(picture), Cache_Control="private, max-age=60")
+        body = jpeg_of(number, (item["width"], item["height"]), small)
+        self.send(200, "image/jpeg", body, Cache_Control="private, max-age=60")
 
     def film(self) -> None:
         film, wanted = self.library.film, re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))

@@ -4,7 +4,7 @@ import { find, health, languages as readLanguages } from "./api.js";
 import { explain, welcomeFiles } from "./arrivals.js";
 import { showGiven, showLanguages } from "./chips.js";
 import { firstLines, prepareCompare, showCompare } from "./compare.js";
-import { iconButton, make, memory, one } from "./dom.js";
+import { icon, iconButton, make, memory, one } from "./dom.js";
 import { fill, focusCard, move } from "./grid.js";
 import { FILTERS, MOST, PAGE, address, readState, wanted } from "./state.js";
 import { closeView, isOpen, prepareView, showView } from "./view.js";
@@ -24,12 +24,14 @@ let shown = []; // the results that the large view walks through
 let asked = ""; // the search that runs or is shown
 let controller = null;
 let typing = false; // further keys replace the history's entry
-let timer = 0;
+let timer = 0; // of the words that are being typed and not yet searched for; 0 where there are none
 let sifting = 0;
 
 // ---- state and address ----
 
 function change(patch, { replace = false } = {}) {
+  if (timer && !("q" in patch)) patch = { q: one("q").value, ...patch };
+  forget();
   if (patch.image) images.set(images.size + 1, patch.image);
   const before = state;
   const sameSearch = "view" in patch || "k" in patch;
@@ -41,7 +43,13 @@ function change(patch, { replace = false } = {}) {
   render();
 }
 
+function forget() {
+  clearTimeout(timer);
+  timer = 0;
+}
+
 addEventListener("popstate", (event) => {
+  forget();
   state = readState(location.search, images.get(event.state?.image) ?? null);
   typing = false;
   render();
@@ -49,7 +57,7 @@ addEventListener("popstate", (event) => {
 
 function render() {
   document.body.classList.toggle("comparing", Boolean(state.lines));
-  if (one("q").value !== state.q) one("q").value = state.q;
+  if (!timer && one("q").value !== state.q) one("q").value = state.q;
   for (const name of FILTERS) if (field(name).value.trim() !== state[name]) field(name).value = state[name];
   one("compare").setAttribute("aria-pressed", String(Boolean(state.lines)));
   one("compare").hidden = languages.length < 2 && !state.lines;
@@ -122,7 +130,7 @@ function say(problem) {
   else if (state.lines || shown.length) note();
   else if ((answer ?? index)?.items === 0) note(t("emptyIndex"), t("emptyHint"), "babelclip index FOLDER");
   else if (answer) note(t("nothing"), t("nothingHint"), null, null, "status");
-  else if (index) note(t("welcome", { items: number(index.items), count: number(languages.length) }), `${t("welcomeHint")} ${t("packHint")}`, null, null, "welcome");
+  else if (index) note(t("welcome", { items: number(index.items), count: number(languages.length) }), "", null, hints(), "welcome");
   else note();
 }
 
@@ -133,14 +141,18 @@ function explained(problem) {
   return [explain(problem), "", null, retry, "alert"];
 }
 
-function note(title = "", text = "", code = null, button = null, kind = "") {
+function note(title = "", text = "", code = null, more = null, kind = "") {
   const box = one("note");
   box.hidden = !title;
   box.className = `note ${kind}`;
   box.setAttribute("role", kind === "alert" ? "alert" : "note");
   box.replaceChildren(make("p", { class: "title", dir: "auto" }, title), text ? make("p", { class: "soft", dir: "auto" }, text) : "",
-    code ? make("code", { dir: "ltr" }, code) : "", button ? make("p", {}, button) : "");
+    code ? make("code", { dir: "ltr" }, code) : "", more ? make("div", {}, more) : "");
 }
+
+const hints = () =>
+  make("ul", {}, ...[["look", "typeHint"], ["picture", "dropHint"], ["globe", "packHint"]].map(([sign, key]) =>
+    make("li", {}, icon(sign), make("span", {}, t(key)))));
 
 // ---- the large view ----
 
@@ -183,7 +195,7 @@ function typed(event) {
 }
 
 function take() {
-  clearTimeout(timer);
+  forget();
   if (one("q").value === state.q) return;
   change({ q: one("q").value }, { replace: typing });
   typing = true;
@@ -297,4 +309,5 @@ await loadWords();
 showTheme(theme());
 foldFilters(FILTERS.some((name) => state[name]));
 history.replaceState({ image: null, opened: false }, "", address(state)); // a token does not stay in the address
+if (one("q").value && !state.q) typed({}); // before this script was there
 await start();

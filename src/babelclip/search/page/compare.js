@@ -77,8 +77,8 @@ function makeRow(place, languages) {
   const strip = make("ul", { class: "grid strip", onkeydown: (event) => move(strip, event, () => input.focus()) });
   const element = make("div", { class: "line" },
     make("div", { class: "ask" }, select, input,
-      iconButton("cross", t("remove"), () => remove(place), { class: "round drop-line" })),
-    fault, strip, shared);
+      iconButton("cross", t("remove"), () => remove(place), { class: "round drop-line" }), shared),
+    fault, strip);
   for (const way of ["mouseover", "focusin"]) strip.addEventListener(way, (event) => mark(event.target.closest(".card")));
   for (const way of ["mouseout", "focusout"]) strip.addEventListener(way, () => mark(null));
 

@@ -33,7 +33,7 @@ export function card(result, open) {
     },
     box,
     make("span", { class: "under" },
-      make("bdi", { class: "name" }, result.name), make("span", { class: "score" }, number(result.score, 2))),
+      make("bdi", { class: "name", dir: "ltr" }, result.name), make("span", { class: "score" }, number(result.score, 2))),
   );
   const item = make("li", {}, button);
   item.style.setProperty("--ratio", ratio.toFixed(4));

@@ -34,7 +34,7 @@ export function showView(result, { first, last }) {
   dialog.replaceChildren(
     make("div", { class: "stage" }, media(result)),
     make("div", { class: "facts" },
-      make("h2", { id: "view-name", dir: "auto" }, result.name),
+      make("h2", { id: "view-name" }, make("bdi", { dir: "ltr" }, result.name)),
       facts(result),
       make("div", { class: "actions" },
         make("button", { type: "button", class: "strong", "data-role": "similar", onclick: () => similar(result) },
