@@ -69,9 +69,7 @@ def visit(browser, library):
             opened.append(context)
             page.on("pageerror", lambda error: faults.append(str(error)))
             page.on("console", lambda line: line.type in ("error", "warning") and faults.append(line.text))
-            page.on(
-                "request", lambda request: request.url.startswith((origin, "blob:")) or strangers.append(request.url)
-            )
+            page.on("request", lambda asked: asked.url.startswith((origin, "blob:")) or strangers.append(asked.url))
             page.goto(origin + path)
             page.locator("#interface option").first.wait_for(state="attached")
             return page
@@ -95,6 +93,15 @@ def search(page, text):
     page.locator("#q").fill(text)
     page.locator(".card").first.wait_for()
     page.locator("#status", has_text=re.compile(".")).wait_for()
+
+
+def until(page, condition):
+    """Wait for what only the server sees."""
+    for _ in range(100):
+        if condition():
+            return
+        page.wait_for_timeout(20)
+    raise AssertionError("it did not happen within two seconds")
 
 
 def arabic(visit, **options):

@@ -42,7 +42,7 @@ NAMES = (
     "прогулка",
     "a very long name of a picture",
 )
-DETECTED = ((r"[؀-ۿ]", "ar", "fa"), (r"[а-яё]", "ru", None), (r"[぀-ヿ一-鿿]", "ja", None))
+DETECTED = ((r"[؀-ۿ]", "ar", "fa"), (r"[Ѐ-ӿ]", "ru", None), (r"[぀-ヿ一-鿿]", "ja", None))
 
 
 def draw(number: int, size: tuple[int, int]) -> Image.Image:
@@ -70,9 +70,8 @@ def draw(number: int, size: tuple[int, int]) -> Image.Image:
 @functools.cache
 def jpeg_of(number: int, size: tuple[int, int], small: bool = False) -> bytes:
     """Draw a picture, or its thumbnail, as a file."""
-    picture, buffer = draw(number, size), io.BytesIO()
-    if small:
-        picture.thumbnail((256, 256))
+    scale = 256 / max(size) if small else 1
+    picture, buffer = draw(number, (round(scale * size[0]), round(scale * size[1]))), io.BytesIO()
     picture.save(buffer, "JPEG", quality=85)
     return buffer.getvalue()
 
@@ -127,9 +126,7 @@ class Library:
         self.asked.append((fields, image))
         text, given = fields.get("q", ""), fields.get("language", "auto")
         if self.fault or text == "broken":
-            return 500, {
-                "error": self.fault or "the index /photos/.babelclip is damaged. Run: babelclip index --repair"
-            }
+            return 500, {"error": self.fault or "the index is damaged. Run: babelclip index --repair"}
         if "slow" in text:
             time.sleep(self.slow)
         if given != "auto" and given not in [language["tag"] for language in self.languages]:

@@ -100,7 +100,7 @@ def test_from_right_to_left(visit):
     expect(page.locator("#compare")).to_have_text("Sprachen vergleichen")
 
 
-@pytest.mark.parametrize("tag", ["fr", "es", "fa", "zh", "ja", "ru", "sw"])
+@pytest.mark.parametrize("tag", ["fr", "fa", "zh", "sw"])
 def test_the_browser_says_the_language_of_the_page(visit, tag):
     page = visit(locale=tag)
     expect(page.locator("#filters")).to_have_text(words()[tag]["filters"])
@@ -200,8 +200,31 @@ def test_boxes_keep_their_place(visit):
     assert all(height > 60 for height in boxes)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+TEXTS = """() => {
+  const found = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !element.checkVisibility() || element.matches(":disabled, option")) continue;
+    let behind = element;
+    const ground = () => getComputedStyle(behind).backgroundColor;
+    while (behind !== document.body && ground() === "rgba(0, 0, 0, 0)") behind = behind.parentElement;
+    found.push([walker.currentNode.data.trim(), getComputedStyle(element).color, ground()]);
+  }
+  return found;
+}"""
+
+
+def faint(page) -> list[str]:
+    """Texts whose contrast is too small as they are painted."""
+
+    def colour(text: str) -> str:
+        red, green, blue = re.fullmatch(r"rgb\((\d+), (\d+), (\d+)\)", text).groups()
+        return f"#{int(red):02x}{int(green):02x}{int(blue):02x}"
+
+    return [text for text, ink, ground in page.evaluate(TEXTS) if contrast(colour(ink), colour(ground)) < 4.5]
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
 def test_looks(visit, tmp_path, scheme, width):
     folder = Path(os.environ.get("BABELCLIP_SCREENSHOTS") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
@@ -210,18 +233,19 @@ def test_looks(visit, tmp_path, scheme, width):
     def shoot(page, name):
         page.wait_for_timeout(250)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+        assert faint(page) == []
         page.screenshot(path=folder / f"{name}-{width}-{scheme}.png")
 
     page = visit(**size)
     shoot(page, "home")
+    page.locator("#filters").click()
     search(page, "a dog by the sea")
     shoot(page, "results")
     page.locator(".card").nth(1).click()
     shoot(page, "view")
     page.keyboard.press("Escape")
-    page.locator("#filters").click()
-    shoot(page, "filters")
     page.locator("#compare").click()
     expect(page.locator(".line .card")).to_have_count(12)
     shoot(page, "compare")
-    shoot(arabic(visit, **size), "arabic")
+    if (width, scheme) in ((1280, "light"), (390, "dark")):
+        shoot(arabic(visit, **size), "arabic")

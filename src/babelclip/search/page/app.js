@@ -1,18 +1,19 @@
 // babelclip's page: one state, written into the address; everything that is seen follows from it.
 
 import { find, health, languages as readLanguages } from "./api.js";
-import { explain, welcomeFiles } from "./arrivals.js";
+import { welcomeFiles } from "./arrivals.js";
 import { showGiven, showLanguages } from "./chips.js";
 import { firstLines, prepareCompare, showCompare } from "./compare.js";
-import { icon, iconButton, make, memory, one } from "./dom.js";
+import { one } from "./dom.js";
 import { fill, focusCard, move } from "./grid.js";
 import { FILTERS, MOST, PAGE, address, readState, wanted } from "./state.js";
+import { showTheme } from "./theme-switch.js";
+import { tell } from "./telling.js";
 import { closeView, isOpen, prepareView, showView } from "./view.js";
-import { choose as chooseWords, loadWords, number, t } from "./words.js";
+import { choose as chooseWords, loadWords } from "./words.js";
 
 const PAUSE = 180; // after the last key, in milliseconds
 const SLOW = 300; // a search that takes longer shows a bar
-const THEMES = ["auto", "light", "dark"];
 
 const images = new Map(); // pictures searched by; the history knows their numbers
 const texts = new Map(); // the last words typed in each language, for comparing
@@ -121,38 +122,7 @@ function settle(found, problem = null) {
   view();
 }
 
-/** The line that is read aloud, and the note where there are no pictures to show. */
-function say(problem) {
-  const status = one("status");
-  status.textContent = answer && shown.length ? t("results", { count: number(shown.length), items: number(answer.items) }) : "";
-  if (answer && shown.length) status.append(make("span", { class: "time", "aria-hidden": "true" }, ` · ${t("time", { ms: number(answer.milliseconds, 0) })}`));
-  if (problem) note(...explained(problem));
-  else if (state.lines || shown.length) note();
-  else if ((answer ?? index)?.items === 0) note(t("emptyIndex"), t("emptyHint"), "babelclip index FOLDER");
-  else if (answer) note(t("nothing"), t("nothingHint"), null, null, "status");
-  else if (index) note(t("welcome", { items: number(index.items), count: number(languages.length) }), "", null, hints(), "welcome");
-  else note();
-}
-
-function explained(problem) {
-  const retry = make("button", { type: "button", class: "strong", onclick: () => start() }, t("retry"));
-  if (problem.kind === "gone") return [t("gone"), t("goneHint"), "babelclip serve", retry, "alert"];
-  if (problem.kind === "token") return [t("token"), [problem.message, t("tokenHint")].filter(Boolean).join("\n"), null, null, "alert"];
-  return [explain(problem), "", null, retry, "alert"];
-}
-
-function note(title = "", text = "", code = null, more = null, kind = "") {
-  const box = one("note");
-  box.hidden = !title;
-  box.className = `note ${kind}`;
-  box.setAttribute("role", kind === "alert" ? "alert" : "note");
-  box.replaceChildren(make("p", { class: "title", dir: "auto" }, title), text ? make("p", { class: "soft", dir: "auto" }, text) : "",
-    code ? make("code", { dir: "ltr" }, code) : "", more ? make("div", {}, more) : "");
-}
-
-const hints = () =>
-  make("ul", {}, ...[["look", "typeHint"], ["picture", "dropHint"], ["globe", "packHint"]].map(([sign, key]) =>
-    make("li", {}, icon(sign), make("span", {}, t(key)))));
+const say = (problem) => tell({ problem, answer, index, languages, comparing: Boolean(state.lines), retry: start });
 
 // ---- the large view ----
 
@@ -273,23 +243,10 @@ welcomeFiles({
 
 // ---- settings, and the beginning ----
 
-function showTheme(theme) {
-  if (theme === "auto") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = theme;
-  const next = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length];
-  const button = iconButton(theme, t(`theme_${theme}`), () => {
-    memory.set("theme", next === "auto" ? null : next);
-    showTheme(next);
-    one("theme").focus();
-  }, { id: "theme" });
-  one("theme").replaceWith(button);
-}
-const theme = () => (THEMES.includes(memory.get("theme")) ? memory.get("theme") : "auto");
-
 one("interface").addEventListener("change", () => {
   chooseWords(one("interface").value);
   fill(one("grid"), shown, open, true);
-  showTheme(theme());
+  showTheme();
   render();
   say(null);
 });
@@ -301,12 +258,12 @@ async function start() {
     render();
   } catch (problem) {
     if (!problem.kind) throw problem;
-    note(...explained(problem));
+    say(problem);
   }
 }
 
 await loadWords();
-showTheme(theme());
+showTheme();
 foldFilters(FILTERS.some((name) => state[name]));
 history.replaceState({ image: null, opened: false }, "", address(state)); // a token does not stay in the address
 if (one("q").value && !state.q) typed({}); // before this script was there

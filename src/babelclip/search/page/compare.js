@@ -42,14 +42,20 @@ export function showCompare(state, languages) {
     root.replaceChildren();
     return;
   }
-  const known = languages.map((language) => language.tag).join();
-  if (rows.length !== state.lines.length || rows.some((row) => row.known !== known || row.words !== document.documentElement.lang)) {
+  const made = [document.documentElement.lang, ...languages.map((language) => language.tag)].join();
+  if (root.dataset.made !== made || !root.firstChild) {
     for (const row of rows) row.stop();
-    rows = state.lines.map((line, place) => makeRow(place, languages));
+    rows = [];
+    root.dataset.made = made;
     const more = make("button", { type: "button", class: "quiet", id: "add-line", onclick: add }, icon("plus"), t("addLanguage"));
-    more.hidden = rows.length >= languages.length;
-    root.replaceChildren(make("p", { class: "soft" }, t("compareHint")), ...rows.map((row) => row.element), more);
+    root.replaceChildren(make("p", { class: "soft" }, t("compareHint")), more);
   }
+  while (rows.length > state.lines.length) discard(rows.at(-1));
+  while (rows.length < state.lines.length) {
+    rows.push(makeRow(languages));
+    one("add-line").before(rows.at(-1).element);
+  }
+  one("add-line").hidden = rows.length >= languages.length;
   const filters = withFilters(new URLSearchParams(), state, SHOWN).toString();
   rows.forEach((row, place) => row.update(state.lines[place], filters));
 }
@@ -60,10 +66,16 @@ function add() {
   root.querySelector(".line:last-of-type input")?.focus();
 }
 
-function makeRow(place, languages) {
+function discard(row) {
+  row.stop();
+  row.element.remove();
+  rows = rows.filter((other) => other !== row);
+}
+
+function makeRow(languages) {
   const edit = (patch, typing = false) => {
-    const { lines } = context.now();
-    context.change(lines.map((line, i) => (i === place ? { ...line, ...patch } : line)), typing);
+    const place = rows.indexOf(row);
+    context.change(context.now().lines.map((line, i) => (i === place ? { ...line, ...patch } : line)), typing);
   };
   const select = make("select", { "aria-label": t("language"), onchange: () => edit({ tag: select.value }) },
     ...languages.map((language) => make("option", { value: language.tag, lang: language.tag }, language.own_name)));
@@ -77,13 +89,13 @@ function makeRow(place, languages) {
   const strip = make("ul", { class: "grid strip", onkeydown: (event) => move(strip, event, () => input.focus()) });
   const element = make("div", { class: "line" },
     make("div", { class: "ask" }, select, input,
-      iconButton("cross", t("remove"), () => remove(place), { class: "round drop-line" }), shared),
+      iconButton("cross", t("remove"), () => remove(row), { class: "round drop-line" }), shared),
     fault, strip);
   for (const way of ["mouseover", "focusin"]) strip.addEventListener(way, (event) => mark(event.target.closest(".card")));
   for (const way of ["mouseout", "focusout"]) strip.addEventListener(way, () => mark(null));
 
   let asked = null, timer = 0, controller = null;
-  const row = { element, known: languages.map((language) => language.tag).join(), words: document.documentElement.lang, results: [] };
+  const row = { element, results: [] };
   row.stop = () => {
     clearTimeout(timer);
     controller?.abort();
@@ -126,9 +138,12 @@ function makeRow(place, languages) {
   return row;
 }
 
-function remove(place) {
+function remove(row) {
+  const place = rows.indexOf(row);
+  discard(row);
   context.change(context.now().lines.filter((line, i) => i !== place));
-  root.querySelector(".line input")?.focus();
+  count();
+  rows[Math.min(place, rows.length - 1)].element.querySelector("input").focus();
 }
 
 /** How many pictures each row has in common with the first. */
