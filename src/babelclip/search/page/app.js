@@ -22,6 +22,8 @@ let languages = [];
 let index = null; // what /health said
 let answer = null; // of the search that is shown
 let shown = []; // the results that the large view walks through
+let problem = null; // what went wrong with it
+let unready = false; // the languages could not be read
 let asked = ""; // the search that runs or is shown
 let controller = null;
 let typing = false; // further keys replace the history's entry
@@ -80,10 +82,10 @@ const chips = () =>
 
 // ---- searching ----
 
-async function search(again = false) {
+async function search() {
   const wish = state.lines ? null : wanted(state);
   const key = `${wish}#${[...images].find(([, file]) => file === state.image)?.[0] ?? ""}`;
-  if (key === asked && !again) return;
+  if (key === asked) return;
   asked = key;
   controller?.abort();
   const mine = (controller = new AbortController());
@@ -95,9 +97,10 @@ async function search(again = false) {
   try {
     const found = await find(wish, state.image, mine.signal);
     if (!mine.signal.aborted) settle(found);
-  } catch (problem) {
-    if (!mine.signal.aborted && problem.kind) settle(null, problem);
-    else if (!mine.signal.aborted) throw problem;
+  } catch (fault) {
+    if (mine.signal.aborted) return;
+    if (!fault.kind) throw fault;
+    settle(null, fault);
   } finally {
     clearTimeout(slow);
     if (controller === mine) wait(false);
@@ -109,8 +112,9 @@ function wait(on) {
   one("results").setAttribute("aria-busy", String(on));
 }
 
-function settle(found, problem = null) {
+function settle(found, fault = null) {
   answer = found;
+  problem = fault;
   if (!found) wait(false);
   if (found?.language && state.q.trim()) texts.set(found.language.tag, state.q.trim());
   if (problem) asked = "";
@@ -118,11 +122,12 @@ function settle(found, problem = null) {
   fill(one("grid"), shown, open);
   one("more").hidden = !found || shown.length < state.k || state.k >= MOST || shown.length >= found.items;
   chips();
-  say(problem);
+  say();
   view();
+  if (found && unready) start();
 }
 
-const say = (problem) => tell({ problem, answer, index, languages, comparing: Boolean(state.lines), retry: start });
+const say = () => tell({ problem, answer, index, languages, comparing: Boolean(state.lines), retry: start });
 
 // ---- the large view ----
 
@@ -178,7 +183,7 @@ one("search").addEventListener("submit", (event) => {
   event.preventDefault();
   take();
   typing = false;
-  if (!answer && !state.lines) search(true);
+  if (!asked) search(); // the last one failed
 });
 for (const name of FILTERS) {
   const sift = () => {
@@ -248,17 +253,18 @@ one("interface").addEventListener("change", () => {
   fill(one("grid"), shown, open, true);
   showTheme();
   render();
-  say(null);
+  say();
 });
 
 async function start() {
   try {
     [index, languages] = await Promise.all([health(), readLanguages()]);
-    asked = "";
+    [problem, unready, asked] = [null, false, ""];
     render();
-  } catch (problem) {
-    if (!problem.kind) throw problem;
-    say(problem);
+  } catch (fault) {
+    if (!fault.kind) throw fault;
+    [problem, unready] = [fault, true];
+    say();
   }
 }
 

@@ -5,7 +5,8 @@ import { iconButton, make, one } from "./dom.js";
 import { languageName, t } from "./words.js";
 
 const isPack = (file) => file.name.toLowerCase().endsWith(".babelpack");
-const isPicture = (file) => file.type.startsWith("image/");
+// Some systems do not know the types of some pictures.
+const isPicture = (file) => file.type.startsWith("image/") || /\.(avif|bmp|heic|heif|jxl|tiff?|webp)$/i.test(file.name);
 
 /** `picture` is called with a file, `learnt` with the answer to an installation. */
 export function welcomeFiles({ picture, learnt }) {

@@ -41,11 +41,15 @@ function note(title = "", { text = "", code = "", more = null, kind = "", role =
   box.className = `note ${kind}`;
   box.setAttribute("role", role);
   box.replaceChildren(
-    make("p", { class: "title", dir: "auto" }, title),
+    make("p", { class: "title", dir: "auto" }, ...unbroken(title)),
     ...(text ? [make("p", { class: "soft", dir: "auto" }, text)] : []),
     ...(code ? [make("code", { dir: "ltr" }, code)] : []),
     ...(more ? [make("div", {}, more)] : []),
   );
 }
+
+/** Parts between dots stay together where a line ends. */
+const unbroken = (text) =>
+  text.split(/(?<= ·) /).flatMap((part, i) => [i ? " " : "", make("span", { class: "part" }, part)]);
 
 const hints = () => make("ul", {}, ...HINTS.map(([sign, key]) => make("li", {}, icon(sign), make("span", {}, t(key)))));
