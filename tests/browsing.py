@@ -77,8 +77,9 @@ def visit(browser, library):
         yield go
         for context in opened:
             context.close()
-    assert strangers == []
-    assert [fault for fault in faults if not fault.startswith("Failed to load resource")] == []
+    assert strangers == [], strangers
+    unseen = [fault for fault in faults if not fault.startswith("Failed to load resource")]
+    assert unseen == [], unseen
 
 
 def give(page, kind, name, mime, content):
@@ -97,11 +98,11 @@ def search(page, text):
 
 def until(page, condition):
     """Wait for what only the server sees."""
-    for _ in range(100):
+    for _ in range(250):
         if condition():
             return
         page.wait_for_timeout(20)
-    raise AssertionError("it did not happen within two seconds")
+    raise AssertionError("it did not happen within five seconds")
 
 
 def arabic(visit, **options):

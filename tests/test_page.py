@@ -48,29 +48,32 @@ def test_a_language_is_said_and_unsaid(visit, library):
 
 
 def test_late_answers_are_dropped_and_slow_ones_show_a_bar(visit, library):
+    library.slow = 1.5
     page = visit()
     page.locator("#q").fill("slow")
     page.keyboard.press("Enter")
-    expect(page.locator("#wait")).to_be_visible(timeout=600)
+    expect(page.locator("#wait")).to_be_visible(timeout=1200)
     page.locator("#q").fill("dog")
     page.keyboard.press("Enter")
     expect(page.locator("#status")).to_contain_text("Results")
     expect(page.locator("#wait")).to_be_hidden()
     names = page.locator(".card .name").all_text_contents()
-    page.wait_for_timeout(900)  # the slow answer would have come
+    page.wait_for_timeout(1500)  # the slow answer would have come
     assert page.locator(".card .name").all_text_contents() == names
     assert [fields["q"] for fields, _ in library.asked] == ["slow", "dog"]
 
 
-def test_letters_that_are_being_put_together_wait(visit, library):
+def test_letters_that_are_being_put_together_wait_longer(visit, library):
     page = visit()
-    page.locator("#q").evaluate(
-        "(box) => { box.value = 'い'; box.dispatchEvent(new InputEvent('input', {isComposing: true})); }"
-    )
-    page.wait_for_timeout(350)
-    assert library.asked == []
-    page.locator("#q").evaluate("(box) => { box.value = '犬'; box.dispatchEvent(new Event('compositionend')); }")
+    page.locator("#q").evaluate("""async (box) => {
+      box.value = 'い';
+      box.dispatchEvent(new InputEvent('input', {isComposing: true}));
+      await new Promise((done) => setTimeout(done, 400));
+      box.value = '犬';
+      box.dispatchEvent(new Event('compositionend'));
+    }""")
     expect(chip(page, "auto")).to_contain_text("Japanese")
+    assert [fields["q"] for fields, _ in library.asked] == ["犬"]
 
 
 def test_filters_and_words_to_keep_out(visit, library):
@@ -149,6 +152,15 @@ def test_a_picture_is_searched_by_and_combined_with_words(visit, library, tmp_pa
 
 
 # ---- the large view ----
+
+
+def test_a_picture_is_dropped_onto_the_large_view(visit, library):
+    page = visit("/?q=dog")
+    page.locator(".card").first.click()
+    give(page, "drop", "mine.jpg", "image/jpeg", jpeg_of(3, (64, 64)))
+    expect(page.locator("#view")).to_be_hidden()
+    expect(page.locator('[data-field="image"]')).to_contain_text("mine.jpg")
+    assert library.asked[-1][0]["q"] == "dog"
 
 
 def test_the_large_view(visit, library):

@@ -185,7 +185,8 @@ def test_light_and_dark_are_switched_and_kept(visit):
     assert page.evaluate(ground) == "rgb(15, 23, 42)"
 
 
-def test_little_moves_where_little_should(visit):
+def test_little_moves_where_little_should(visit, library):
+    library.slow = 2
     page = visit("/?q=slow", reduced_motion="reduce")
     expect(page.locator("#wait")).to_be_visible()
     moving = page.locator("#wait").evaluate("(bar) => getComputedStyle(bar, '::after').animationName")

@@ -13,6 +13,7 @@ import { closeView, isOpen, prepareView, showView } from "./view.js";
 import { choose as chooseWords, loadWords } from "./words.js";
 
 const PAUSE = 180; // after the last key, in milliseconds
+const COMPOSING = 600; // the same while letters are still being put together
 const SLOW = 300; // a search that takes longer shows a bar
 
 const images = new Map(); // pictures searched by; the history knows their numbers
@@ -37,8 +38,8 @@ function change(patch, { replace = false } = {}) {
   forget();
   if (patch.image) images.set(images.size + 1, patch.image);
   const before = state;
-  const sameSearch = "view" in patch || "k" in patch;
-  state = { ...state, k: sameSearch ? state.k : PAGE, ...patch };
+  const start = "view" in patch || "k" in patch ? {} : { k: PAGE, view: "" }; // of another search
+  state = { ...state, ...start, ...patch };
   const image = [...images].find(([, file]) => file === state.image)?.[0] ?? null;
   const entry = { image, opened: !replace && Boolean(state.view) && !before.view };
   if (replace) history.replaceState({ ...history.state, image }, "", address(state));
@@ -115,6 +116,7 @@ function wait(on) {
 function settle(found, fault = null) {
   answer = found;
   problem = fault;
+  one("q").lang = found?.language?.tag ?? ""; // for its letters and for those who listen
   if (!found) wait(false);
   if (found?.language && state.q.trim()) texts.set(found.language.tag, state.q.trim());
   if (problem) asked = "";
@@ -164,9 +166,8 @@ prepareView({
 // ---- what people do ----
 
 function typed(event) {
-  if (event.isComposing) return; // letters that are still being put together
   clearTimeout(timer);
-  timer = setTimeout(take, PAUSE);
+  timer = setTimeout(take, event.isComposing ? COMPOSING : PAUSE);
 }
 
 function take() {
@@ -218,8 +219,9 @@ prepareCompare({
   open: (results, id) => open(id, results),
 });
 one("home").addEventListener("click", (event) => {
+  if (event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
-  change({ ...readState(""), lines: null });
+  change(readState(""));
   one("q").focus();
 });
 one("grid").addEventListener("keydown", (event) => move(one("grid"), event, () => one("q").focus()));

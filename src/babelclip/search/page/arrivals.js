@@ -21,7 +21,7 @@ export function welcomeFiles({ picture, learnt }) {
     depth = step === 0 ? 0 : Math.max(0, depth + step);
     one("veil").hidden = depth === 0;
   };
-  const carriesFiles = (event) => event.dataTransfer?.types.includes("Files") && !one("view").open;
+  const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
   addEventListener("dragenter", (event) => carriesFiles(event) && lift(1));
   addEventListener("dragleave", (event) => carriesFiles(event) && lift(-1));
   addEventListener("dragover", (event) => {
@@ -30,14 +30,15 @@ export function welcomeFiles({ picture, learnt }) {
     event.dataTransfer.dropEffect = "copy";
   });
   addEventListener("drop", (event) => {
-    if (!event.dataTransfer?.types.includes("Files")) return;
+    if (!carriesFiles(event)) return;
     event.preventDefault(); // else the browser would leave the page
     lift(0);
     take([...event.dataTransfer.files]);
   });
   addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];
-    if (!files.length) return;
+    const words = event.clipboardData?.types.includes("text/plain") && event.target.matches?.("input");
+    if (!files.length || words) return;
     event.preventDefault();
     take(files);
   });

@@ -8,7 +8,8 @@ import { withFilters } from "./state.js";
 import { languageName, t } from "./words.js";
 
 const SHOWN = 12;
-const PAUSE = 250;
+const PAUSE = 200; // after the last key, in milliseconds
+const COMPOSING = 600; // the same while letters are still being put together
 
 const root = one("lines");
 let rows = [];
@@ -77,12 +78,22 @@ function makeRow(languages) {
     const place = rows.indexOf(row);
     context.change(context.now().lines.map((line, i) => (i === place ? { ...line, ...patch } : line)), typing);
   };
+  let pending = 0;
+  const take = () => {
+    clearTimeout(pending);
+    pending = 0;
+    edit({ text: input.value }, true);
+  };
+  const typed = (pause) => {
+    clearTimeout(pending);
+    pending = setTimeout(take, pause);
+  };
   const select = make("select", { "aria-label": t("language"), onchange: () => edit({ tag: select.value }) },
     ...languages.map((language) => make("option", { value: language.tag, lang: language.tag }, language.own_name)));
   const input = make("input", {
     type: "search", dir: "auto", "aria-label": t("search"), spellcheck: "false", maxlength: "2000",
-    oninput: (event) => event.isComposing || edit({ text: input.value }, true),
-    oncompositionend: () => edit({ text: input.value }, true),
+    oninput: (event) => typed(event.isComposing ? COMPOSING : PAUSE), oncompositionend: () => typed(PAUSE),
+    onchange: () => pending && take(),
   });
   const shared = make("p", { class: "soft shared" });
   const fault = make("p", { class: "fault", role: "alert", hidden: true });
@@ -94,27 +105,26 @@ function makeRow(languages) {
   for (const way of ["mouseover", "focusin"]) strip.addEventListener(way, (event) => mark(event.target.closest(".card")));
   for (const way of ["mouseout", "focusout"]) strip.addEventListener(way, () => mark(null));
 
-  let asked = null, timer = 0, controller = null;
+  let asked = null, controller = null;
   const row = { element, results: [] };
   row.stop = () => {
-    clearTimeout(timer);
+    clearTimeout(pending);
     controller?.abort();
   };
   row.update = (line, filters) => {
     if (!languages.some((language) => language.tag === line.tag) && select.value !== line.tag && line.tag)
       select.append(make("option", { value: line.tag }, languageName(line.tag)));
     select.value = line.tag;
-    if (input.value !== line.text) input.value = line.text;
+    if (!pending && input.value !== line.text) input.value = line.text;
     input.lang = line.tag;
     input.placeholder = t("inLanguage", { language: languageName(line.tag, nameOf(languages, line.tag)) });
     element.querySelector(".drop-line").hidden = rows.length <= 2;
     const wish = new URLSearchParams({ q: line.text.trim(), language: line.tag });
     const key = `${wish}&${filters}`;
     if (key === asked) return;
-    row.stop();
-    const pause = asked === null ? 0 : PAUSE;
+    controller?.abort();
     asked = key;
-    timer = setTimeout(() => ask(line.text.trim() ? key : null), pause);
+    ask(line.text.trim() ? key : null);
   };
   async function ask(key) {
     controller = new AbortController();
