@@ -289,7 +289,8 @@ def test_killed_at_random_moments_it_goes_on(place, store, tiny_folder, tmp_path
         "import sys; from pathlib import Path; from babelclip.encoders import load_encoder\n"
         "from babelclip.search import index; from babelclip.search.open import open_store\n"
         "index.BATCH = 8\n"
-        "index.index_folders([Path(sys.argv[1])], open_store(sys.argv[2]), lambda: load_encoder(sys.argv[3], device='cpu'))\n"
+        "load = lambda: load_encoder(sys.argv[3], device='cpu')\n"
+        "index.index_folders([Path(sys.argv[1])], open_store(sys.argv[2]), load)\n"
     )
     command = [sys.executable, "-c", code, str(place), str(tmp_path / "index"), str(tiny_folder)]
     most = 0

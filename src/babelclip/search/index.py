@@ -30,7 +30,7 @@ from babelclip.encoders import DualEncoder
 from babelclip.encoders.base import Progress
 from babelclip.errors import DataError, MissingExtraError
 from babelclip.files import file_state
-from babelclip.search.approximate import check
+from babelclip.search.approximate import check, fit
 from babelclip.search.claim import check_frames, check_vectors, claim
 from babelclip.search.items import File, Item, Skipped
 from babelclip.search.looking import Limits, Look, any_size, hash_file, look_at, reason_of
@@ -87,7 +87,7 @@ def index_folders(
         report = run.run(workers or os.cpu_count() or 1)
         if report.new or report.changed or report.moved or report.removed:
             store.tidy()
-            report.rebuilt = check(store)
+            report.rebuilt = _refit(store)
     about = store.about()
     report.index = about.index if about else None
     report.seconds = time.perf_counter() - started
@@ -95,6 +95,16 @@ def index_folders(
         count, first = len(report.incomplete), report.incomplete[0]
         note(f"cut-off or damaged videos: {count:,}, first {first}; the frames that can be read are used")
     return report
+
+
+def _refit(store: VectorStore) -> bool:
+    """See to it that the approximate index is there where one is wanted, and good; returns whether it was built."""
+    about = store.about()
+    before = about.index if about else None
+    index = fit(store)
+    if index is not None and index == before:
+        index = check(store)
+    return index is not None and (before is None or index.seconds != before.seconds)
 
 
 @dataclass

@@ -1,6 +1,7 @@
 // babelclip's page: one state, written into the address; everything that is seen follows from it.
 
 import { find, health, languages as readLanguages } from "./api.js";
+<<<<<<< HEAD
 import { explain, welcomeFiles } from "./arrivals.js";
 import { showGiven, showLanguages } from "./chips.js";
 import { firstLines, prepareCompare, showCompare } from "./compare.js";
@@ -13,6 +14,22 @@ import { choose as chooseWords, loadWords, number, t } from "./words.js";
 const PAUSE = 180; // after the last key, in milliseconds
 const SLOW = 300; // a search that takes longer shows a bar
 const THEMES = ["auto", "light", "dark"];
+=======
+import { welcomeFiles } from "./arrivals.js";
+import { showGiven, showLanguages } from "./chips.js";
+import { firstLines, prepareCompare, showCompare } from "./compare.js";
+import { one } from "./dom.js";
+import { fill, focusCard, move } from "./grid.js";
+import { FILTERS, MOST, PAGE, address, readState, wanted } from "./state.js";
+import { showTheme } from "./theme-switch.js";
+import { tell } from "./telling.js";
+import { closeView, isOpen, prepareView, showView } from "./view.js";
+import { choose as chooseWords, loadWords } from "./words.js";
+
+const PAUSE = 180; // after the last key, in milliseconds
+const COMPOSING = 600; // the same while letters are still being put together
+const SLOW = 300; // a search that takes longer shows a bar
+>>>>>>> page
 
 const images = new Map(); // pictures searched by; the history knows their numbers
 const texts = new Map(); // the last words typed in each language, for comparing
@@ -21,19 +38,37 @@ let languages = [];
 let index = null; // what /health said
 let answer = null; // of the search that is shown
 let shown = []; // the results that the large view walks through
+<<<<<<< HEAD
 let asked = ""; // the search that runs or is shown
 let controller = null;
 let typing = false; // further keys replace the history's entry
 let timer = 0;
+=======
+let problem = null; // what went wrong with it
+let unready = false; // the languages could not be read
+let asked = ""; // the search that runs or is shown
+let controller = null;
+let typing = false; // further keys replace the history's entry
+let timer = 0; // of the words that are being typed and not yet searched for; 0 where there are none
+>>>>>>> page
 let sifting = 0;
 
 // ---- state and address ----
 
 function change(patch, { replace = false } = {}) {
+<<<<<<< HEAD
   if (patch.image) images.set(images.size + 1, patch.image);
   const before = state;
   const sameSearch = "view" in patch || "k" in patch;
   state = { ...state, k: sameSearch ? state.k : PAGE, ...patch };
+=======
+  if (timer && !("q" in patch)) patch = { q: one("q").value, ...patch };
+  forget();
+  if (patch.image) images.set(images.size + 1, patch.image);
+  const before = state;
+  const start = "view" in patch || "k" in patch ? {} : { k: PAGE, view: "" }; // of another search
+  state = { ...state, ...start, ...patch };
+>>>>>>> page
   const image = [...images].find(([, file]) => file === state.image)?.[0] ?? null;
   const entry = { image, opened: !replace && Boolean(state.view) && !before.view };
   if (replace) history.replaceState({ ...history.state, image }, "", address(state));
@@ -41,7 +76,17 @@ function change(patch, { replace = false } = {}) {
   render();
 }
 
+<<<<<<< HEAD
 addEventListener("popstate", (event) => {
+=======
+function forget() {
+  clearTimeout(timer);
+  timer = 0;
+}
+
+addEventListener("popstate", (event) => {
+  forget();
+>>>>>>> page
   state = readState(location.search, images.get(event.state?.image) ?? null);
   typing = false;
   render();
@@ -49,7 +94,11 @@ addEventListener("popstate", (event) => {
 
 function render() {
   document.body.classList.toggle("comparing", Boolean(state.lines));
+<<<<<<< HEAD
   if (one("q").value !== state.q) one("q").value = state.q;
+=======
+  if (!timer && one("q").value !== state.q) one("q").value = state.q;
+>>>>>>> page
   for (const name of FILTERS) if (field(name).value.trim() !== state[name]) field(name).value = state[name];
   one("compare").setAttribute("aria-pressed", String(Boolean(state.lines)));
   one("compare").hidden = languages.length < 2 && !state.lines;
@@ -71,10 +120,17 @@ const chips = () =>
 
 // ---- searching ----
 
+<<<<<<< HEAD
 async function search(again = false) {
   const wish = state.lines ? null : wanted(state);
   const key = `${wish}#${[...images].find(([, file]) => file === state.image)?.[0] ?? ""}`;
   if (key === asked && !again) return;
+=======
+async function search() {
+  const wish = state.lines ? null : wanted(state);
+  const key = `${wish}#${[...images].find(([, file]) => file === state.image)?.[0] ?? ""}`;
+  if (key === asked) return;
+>>>>>>> page
   asked = key;
   controller?.abort();
   const mine = (controller = new AbortController());
@@ -86,9 +142,16 @@ async function search(again = false) {
   try {
     const found = await find(wish, state.image, mine.signal);
     if (!mine.signal.aborted) settle(found);
+<<<<<<< HEAD
   } catch (problem) {
     if (!mine.signal.aborted && problem.kind) settle(null, problem);
     else if (!mine.signal.aborted) throw problem;
+=======
+  } catch (fault) {
+    if (mine.signal.aborted) return;
+    if (!fault.kind) throw fault;
+    settle(null, fault);
+>>>>>>> page
   } finally {
     clearTimeout(slow);
     if (controller === mine) wait(false);
@@ -100,8 +163,15 @@ function wait(on) {
   one("results").setAttribute("aria-busy", String(on));
 }
 
+<<<<<<< HEAD
 function settle(found, problem = null) {
   answer = found;
+=======
+function settle(found, fault = null) {
+  answer = found;
+  problem = fault;
+  one("q").lang = found?.language?.tag ?? ""; // for its letters and for those who listen
+>>>>>>> page
   if (!found) wait(false);
   if (found?.language && state.q.trim()) texts.set(found.language.tag, state.q.trim());
   if (problem) asked = "";
@@ -109,6 +179,7 @@ function settle(found, problem = null) {
   fill(one("grid"), shown, open);
   one("more").hidden = !found || shown.length < state.k || state.k >= MOST || shown.length >= found.items;
   chips();
+<<<<<<< HEAD
   say(problem);
   view();
 }
@@ -145,6 +216,14 @@ function note(title = "", text = "", code = null, more = null, kind = "") {
 const hints = () =>
   make("ul", {}, ...[["look", "typeHint"], ["picture", "dropHint"], ["globe", "packHint"]].map(([sign, key]) =>
     make("li", {}, icon(sign), make("span", {}, t(key)))));
+=======
+  say();
+  view();
+  if (found && unready) start();
+}
+
+const say = () => tell({ problem, answer, index, languages, comparing: Boolean(state.lines), retry: start });
+>>>>>>> page
 
 // ---- the large view ----
 
@@ -181,6 +260,7 @@ prepareView({
 // ---- what people do ----
 
 function typed(event) {
+<<<<<<< HEAD
   if (event.isComposing) return; // letters that are still being put together
   clearTimeout(timer);
   timer = setTimeout(take, PAUSE);
@@ -188,6 +268,14 @@ function typed(event) {
 
 function take() {
   clearTimeout(timer);
+=======
+  clearTimeout(timer);
+  timer = setTimeout(take, event.isComposing ? COMPOSING : PAUSE);
+}
+
+function take() {
+  forget();
+>>>>>>> page
   if (one("q").value === state.q) return;
   change({ q: one("q").value }, { replace: typing });
   typing = true;
@@ -200,7 +288,11 @@ one("search").addEventListener("submit", (event) => {
   event.preventDefault();
   take();
   typing = false;
+<<<<<<< HEAD
   if (!answer && !state.lines) search(true);
+=======
+  if (!asked) search(); // the last one failed
+>>>>>>> page
 });
 for (const name of FILTERS) {
   const sift = () => {
@@ -235,8 +327,14 @@ prepareCompare({
   open: (results, id) => open(id, results),
 });
 one("home").addEventListener("click", (event) => {
+<<<<<<< HEAD
   event.preventDefault();
   change({ ...readState(""), lines: null });
+=======
+  if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  change(readState(""));
+>>>>>>> page
   one("q").focus();
 });
 one("grid").addEventListener("keydown", (event) => move(one("grid"), event, () => one("q").focus()));
@@ -265,6 +363,7 @@ welcomeFiles({
 
 // ---- settings, and the beginning ----
 
+<<<<<<< HEAD
 function showTheme(theme) {
   if (theme === "auto") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
@@ -284,21 +383,45 @@ one("interface").addEventListener("change", () => {
   showTheme(theme());
   render();
   say(null);
+=======
+one("interface").addEventListener("change", () => {
+  chooseWords(one("interface").value);
+  fill(one("grid"), shown, open, true);
+  showTheme();
+  render();
+  say();
+>>>>>>> page
 });
 
 async function start() {
   try {
     [index, languages] = await Promise.all([health(), readLanguages()]);
+<<<<<<< HEAD
     asked = "";
     render();
   } catch (problem) {
     if (!problem.kind) throw problem;
     note(...explained(problem));
+=======
+    [problem, unready, asked] = [null, false, ""];
+    render();
+  } catch (fault) {
+    if (!fault.kind) throw fault;
+    [problem, unready] = [fault, true];
+    say();
+>>>>>>> page
   }
 }
 
 await loadWords();
+<<<<<<< HEAD
 showTheme(theme());
 foldFilters(FILTERS.some((name) => state[name]));
 history.replaceState({ image: null, opened: false }, "", address(state)); // a token does not stay in the address
+=======
+showTheme();
+foldFilters(FILTERS.some((name) => state[name]));
+history.replaceState({ image: null, opened: false }, "", address(state)); // a token does not stay in the address
+if (one("q").value && !state.q) typed({}); // before this script was there
+>>>>>>> page
 await start();
