@@ -37,9 +37,9 @@ from babelclip.encoders.load import _ASSETS
 from babelclip.lexicon import read_multilingual
 from babelclip.search.open import open_store
 from babelclip.search.store import VectorStore
+from browsing import browser, film, library, visit  # noqa: F401
 from postgres_server import binaries, server
 from stores import about
-from browsing import browser, film, library, visit  # noqa: F401
 from towers import write_deep
 
 SHARED = Path(__file__).parents[2] / "shared"

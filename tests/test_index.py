@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from films import write_film
 from PIL import Image
 from torch.nn.functional import normalize
 
@@ -24,6 +23,7 @@ from babelclip.search.items import PICTURE, VIDEO
 from babelclip.search.looking import Limits
 from babelclip.search.open import open_store
 from babelclip.search.scan import scan
+from films import write_film
 
 COLOURS = ("red", "green", "blue", "white", "black", "yellow", "brown", "pink")
 
