@@ -52,13 +52,24 @@ def make_app(service: Service, *, hosts: Sequence[str] = (), token: str | None =
         title="babelclip", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None, responses=_ERRORS,
         description="Search pictures and videos in every language that is installed.",
     )  # fmt: skip
-    app.add_middleware(Guard, hosts=hosts, token=token)
+    free = {"/", "/health", *(f"/{file.name}" for file in PAGE.iterdir())}
+    app.add_middleware(Guard, hosts=hosts, token=token, free=free)
     app.add_middleware(Timed, metrics=state.metrics)
     for add in (add_search, add_files, add_embeddings, add_languages, add_health):
         add(app, state)
     _tell_errors(app)
-    app.mount("/", StaticFiles(directory=PAGE, html=True), name="page")
+    app.mount("/", _Page(directory=PAGE, html=True), name="page")
     return app
+
+
+class _Page(StaticFiles):
+    """The page's files: a browser asks each time whether they have changed."""
+
+    def file_response(self, *arguments: Any, **options: Any) -> Response:
+        """Return a file."""
+        response = super().file_response(*arguments, **options)
+        response.headers["cache-control"] = "no-cache"
+        return response
 
 
 def _tell_errors(app: FastAPI) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-from collections.abc import Sequence
-from http.cookies import SimpleCookie
+from collections.abc import Collection, Sequence
+from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MOST_BYTES = 32 * 2**20
@@ -37,15 +38,16 @@ class Guard:
     3. A body has a limit on its bytes, and on the time between two parts of it.
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: Sequence[str], token: str | None) -> None:
+    def __init__(self, app: ASGIApp, *, hosts: Sequence[str], token: str | None, free: Collection[str]) -> None:
         """Guard an application.
 
         Args:
             app: what is guarded.
             hosts: names and addresses that it is reached by, without port; ``*`` for any.
             token: what is wanted; None for nothing.
+            free: paths that need no token: they show nothing of the index.
         """
-        self._app, self._token = app, token
+        self._app, self._token, self._free = app, token, free
         self._hosts = {host.lower() for host in hosts} | _LOOPBACK
         self._any_host = "*" in hosts
 
@@ -63,23 +65,15 @@ class Guard:
         if self._token is not None and scope["path"] == "/" and _equal(token, self._token):
             await _welcome(send, token, secure=scope.get("scheme") == "https")
             return
-        limit = MOST_PACK_BYTES if scope["path"] == "/languages" else MOST_BYTES
-        begun = False
 
         async def answer(message: Message) -> None:
-            nonlocal begun
             if message["type"] == "http.response.start":
-                begun = True
                 written = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     written.setdefault(name, value)
             await send(message)
 
-        try:
-            await self._app(scope, _limited(receive, headers, limit), answer)
-        except _TooMuchError as error:
-            if not begun:
-                await _refuse(send, error.status, error.what)
+        await self._app(scope, _limited(receive, _limit(scope)), answer)
 
     def _problem(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
         host = _name_of(headers.get("host", ""))
@@ -90,12 +84,13 @@ class Guard:
             foreign = origin is not None and _name_of(origin.partition("://")[2]) != host
             if foreign or headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
                 return 403, f"the request comes from another site, {origin!r}. Send it from the server's own page."
-        if self._token is None or scope["path"] == "/health":
+        announced = headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > _limit(scope):
+            return 413, _too_large(_limit(scope))
+        if self._token is None or scope["path"] in self._free:
             return None
         given = headers.get("authorization", "").removeprefix("Bearer ").strip()
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0] if scope["path"] == "/" else ""
-        if any(_equal(one, self._token) for one in (given, cookie.value if cookie else "", asked)):
+        if any(_equal(one, self._token) for one in (given, _cookie(headers))):
             return None
         return 401, (
             "a token is wanted. Open the address with ?token=... that the server printed, or send the header "
@@ -103,33 +98,32 @@ class Guard:
         )
 
 
-class _TooMuchError(Exception):
-    def __init__(self, status: int, what: str) -> None:
-        super().__init__(what)
-        self.status, self.what = status, what
+def _limit(scope: Scope) -> int:
+    """Bytes that a body may have."""
+    return MOST_PACK_BYTES if scope["path"] == "/languages" else MOST_BYTES
 
 
-def _limited(receive: Receive, headers: Headers, limit: int) -> Receive:
-    """Receive a body of at most so many bytes, each part of it in time."""
-    announced = headers.get("content-length", "")
-    too_large = _TooMuchError(413, f"the body is larger than {limit:,} bytes. Send less at once.")
+def _too_large(limit: int) -> str:
+    return f"the body is larger than {limit:,} bytes. Send less at once."
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    """Receive a body of at most so many bytes, each part of it in time; its routes answer what is raised."""
     received, ended = 0, False
 
     async def receive_some() -> Message:
         nonlocal received, ended
         if ended:
             return await receive()
-        if announced.isdecimal() and int(announced) > limit:
-            raise too_large
         try:
             message = await asyncio.wait_for(receive(), BODY_SECONDS)
         except TimeoutError as error:
             what = f"no more of the body came for {BODY_SECONDS:.0f} seconds. Send it faster."
-            raise _TooMuchError(408, what) from error
+            raise HTTPException(408, what, {"connection": "close"}) from error
         received += len(message.get("body", b""))
         ended = not message.get("more_body", False)
         if received > limit:
-            raise too_large
+            raise HTTPException(413, _too_large(limit), {"connection": "close"})
         return message
 
     return receive_some
@@ -140,6 +134,15 @@ def _name_of(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()
+
+
+def _cookie(headers: Headers) -> str:
+    """The token in the cookie; empty where there is none, or where the cookies are none."""
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found else ""
 
 
 def _equal(one: str, other: str) -> bool:
