@@ -1,0 +1,1 @@
+"""What was learnt, in the formats of others."""
