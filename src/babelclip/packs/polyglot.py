@@ -38,7 +38,8 @@ class Polyglot:
         encoder: the base model.
         base: its own lexicon.
         packs: by tag, in the order of their tags, so that the order of installing changes nothing.
-        tower: what runs texts that get no modules in the place of the base model's text tower; None for nothing else.
+        tower: runs texts that get no modules in the place of the base model's text tower; all vectors of such texts
+            are then as exact as it is. None: the base model's own.
     """
 
     def __init__(
@@ -225,8 +226,9 @@ class Polyglot:
             for place, ids in zip(places, words.encode([texts[place] for place in places]), strict=True):
                 sequences[place] = ids
         return encode_tokens(
-            self.encoder, self._table, sequences, self._acquirers, list(tags), eos=eos, plain=self.tower
-        )
+            self.encoder, self._table, sequences, self._acquirers, list(tags), eos=eos, plain=self.tower,
+            batch_size=256 if self.tower is None else 64,
+        )  # fmt: skip
 
 
 @dataclass
