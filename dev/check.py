@@ -28,7 +28,8 @@ ORDER = (
     {"continual"},
     {"packs"},
     {"benchmarks", "report"},
-    {"export", "search"},
+    {"export"},
+    {"search"},
     {"cli"},
     {"__main__"},
 )

@@ -16,15 +16,22 @@ from babelclip.encoders.layout import Layout
 Progress = Callable[[int, int], None]
 """Called with (done, total) while something long runs."""
 
+PlainTower = Callable[[Tensor, Layout], Tensor]
+"""A text tower that takes no inserts and knows no gradients: rows (N, width) and their layout to vectors (B, dim)."""
+
 
 class TextTower(Protocol):
     """A text tower, from token rows to vectors.
 
     Attributes:
         shape: its sizes.
+        activation: of its MLPs, as ``transformers`` names it.
+        epsilon: of its layer norms.
     """
 
     shape: TowerShape
+    activation: str
+    epsilon: float
 
     def __call__(self, rows: Tensor, layout: Layout, inserts: Sequence[Insert] = ()) -> Tensor:
         """Run the tower.

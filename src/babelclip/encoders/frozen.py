@@ -47,6 +47,8 @@ class FrozenTextTower:
 
     Attributes:
         shape: its sizes.
+        activation: of its MLPs, as ``transformers`` names it.
+        epsilon: of its layer norms.
     """
 
     def __init__(self, text_model: Any, projection: Any) -> None:
@@ -54,10 +56,11 @@ class FrozenTextTower:
         from transformers.activations import ACT2FN
 
         config = text_model.config
-        self._epsilon: float = config.layer_norm_eps
-        folded = config.hidden_act == "quick_gelu"
+        self.epsilon: float = config.layer_norm_eps
+        self.activation: str = config.hidden_act
+        folded = self.activation == "quick_gelu"
         self._factor = 1.702 if folded else 1.0
-        self._activation: Callable[[Tensor], Tensor] = silu if folded else ACT2FN[config.hidden_act]
+        self._activation: Callable[[Tensor], Tensor] = silu if folded else ACT2FN[self.activation]
         self._positions: Tensor = text_model.embeddings.position_embedding.weight.detach()
         self._layers = [_arrange(layer, self._factor) for layer in text_model.encoder.layers]
         self._final_norm = _affine(text_model.final_layer_norm)
@@ -170,7 +173,7 @@ class FrozenTextTower:
         return linear(self._activation(linear(self._norm(hidden, layer.norm2), *layer.mlp_in)), *layer.mlp_out)
 
     def _norm(self, hidden: Tensor, affine: Affine) -> Tensor:
-        return layer_norm(hidden, hidden.shape[-1:], *affine, self._epsilon)
+        return layer_norm(hidden, hidden.shape[-1:], *affine, self.epsilon)
 
     def _heads_of(self, fused: Tensor, layout: Layout, parts: int) -> tuple[Tensor, ...]:
         """(N, parts * width) to ``parts`` tensors (B, heads, L, width / heads)."""

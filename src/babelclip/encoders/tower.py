@@ -12,7 +12,7 @@ from torch.nn.functional import embedding
 from babelclip.encoders.layout import Layout, lay_out
 
 if TYPE_CHECKING:
-    from babelclip.encoders.base import DualEncoder, TextTower
+    from babelclip.encoders.base import DualEncoder, PlainTower, TextTower
     from babelclip.encoders.insert import Insert, Modules
 
 
@@ -42,6 +42,7 @@ def encode_batch(
     languages: Sequence[str | None] = (),
     *,
     training: bool = False,
+    plain: PlainTower | None = None,
 ) -> tuple[Tensor, list[Insert]]:
     """Return (B, dim) vectors of texts, with gradient to the table and to modules, and the modules' inserts.
 
@@ -53,6 +54,7 @@ def encode_batch(
         modules: what may be put into the tower; None for nothing, and nothing is bit-identical to no modules.
         languages: (B,) tags of the texts, for modules.
         training: whether modules that choose by themselves at test time may use the language.
+        plain: runs the batch in the place of the base model's tower where no text of it gets any module.
     """
     tower, ends = encoder.text_tower, first_ends(ids, eos)
 
@@ -61,6 +63,9 @@ def encode_batch(
         return tower(embedding(on_device.ids, table), on_device, inserts)
 
     if modules is None or not modules.active(languages):
+        if plain is not None:
+            layout = lay_out(ids, ends)
+            return plain(embedding(layout.ids.to(encoder.device), table), layout), []
         return run(lay_out(ids, ends), tower), []
     queries = None
     if modules.wants_queries():
@@ -82,6 +87,7 @@ def encode_tokens(
     *,
     eos: int | Tensor | None = None,
     batch_size: int = 256,
+    plain: PlainTower | None = None,
 ) -> Tensor:
     """Encode token ids with a frozen tower and any table of rows.
 
@@ -95,6 +101,7 @@ def encode_tokens(
         language: the language of all texts, or of each, for modules that need it.
         eos: id of the token that the tower pools at; by default the base model's; (N,) where texts have their own.
         batch_size: texts at a time.
+        plain: runs texts that get no module, in batches of their own, in the place of the base model's tower.
 
     Returns:
         (N, dim) float32 on the CPU, not normalised.
@@ -104,10 +111,11 @@ def encode_tokens(
     table = table.to(encoder.device)
     eos = encoder.eos if eos is None else eos
     languages = [language] * len(order) if language is None or isinstance(language, str) else language
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
+    by_tag = {tag: plain is not None and modules is not None and modules.active([tag]) for tag in set(languages)}
+    groups = [[i for i in order if by_tag[languages[i]] is apart] for apart in (False, True)]
+    for chosen in (group[start : start + batch_size] for group in groups for start in range(0, len(group), batch_size)):
         own, filler = (eos[chosen], encoder.eos) if isinstance(eos, Tensor) else (eos, eos)
         ids = pad([sequences[i] for i in chosen], filler)
-        found, _ = encode_batch(encoder, table, ids, own, modules, [languages[i] for i in chosen])
+        found, _ = encode_batch(encoder, table, ids, own, modules, [languages[i] for i in chosen], plain=plain)
         vectors[chosen] = found.float().cpu()
     return vectors

@@ -14,7 +14,7 @@ from torch import Tensor
 from babelclip.acquirers import Acquirers
 from babelclip.data import Examples
 from babelclip.encoders import DEFAULT_MODEL, DualEncoder, encode_tokens
-from babelclip.encoders.base import Progress
+from babelclip.encoders.base import PlainTower, Progress
 from babelclip.errors import FormatError, SettingError, UnknownNameError
 from babelclip.evaluation import retrieval_scores
 from babelclip.languages import NATIVE, normalise_tag
@@ -38,16 +38,20 @@ class Polyglot:
         encoder: the base model.
         base: its own lexicon.
         packs: by tag, in the order of their tags, so that the order of installing changes nothing.
+        tower: runs texts that get no modules in the place of the base model's text tower; all vectors of such texts
+            are then as exact as it is. None: the base model's own.
     """
 
-    def __init__(self, encoder: DualEncoder, base: Lexicon, packs: Iterable[Pack] = ()) -> None:
-        """Put packs beside a base model.
+    def __init__(
+        self, encoder: DualEncoder, base: Lexicon, packs: Iterable[Pack] = (), *, tower: PlainTower | None = None
+    ) -> None:
+        """Put packs beside a base model; arguments as the attributes of the class.
 
         Raises:
             FormatError: a pack is for another base model.
             SettingError: a language stands twice, or it is the base model's own.
         """
-        self.encoder, self.base = encoder, base
+        self.encoder, self.base, self.tower = encoder, base, tower
         self.packs: dict[str, Pack] = {}
         for pack in sorted(packs, key=lambda pack: pack.language):
             self._check(pack)
@@ -110,7 +114,7 @@ class Polyglot:
             SettingError: the language is installed already.
         """
         kept = [one for tag, one in self.packs.items() if not (replace and tag == pack.language)]
-        return Polyglot(self.encoder, self.base, [*kept, pack])
+        return Polyglot(self.encoder, self.base, [*kept, pack], tower=self.tower)
 
     def remove(self, language: str) -> Polyglot:
         """Return a polyglot without a language, as if it had never been installed.
@@ -119,7 +123,15 @@ class Polyglot:
             UnknownNameError: it is not installed.
         """
         self._known(language)
-        return Polyglot(self.encoder, self.base, [one for tag, one in self.packs.items() if tag != language])
+        kept = [one for tag, one in self.packs.items() if tag != language]
+        return Polyglot(self.encoder, self.base, kept, tower=self.tower)
+
+    def with_tower(self, tower: PlainTower | None) -> Polyglot:
+        """Return the same polyglot, whose texts are run by another tower where they get no modules (``export``).
+
+        The base model stays as it is, and so does what is learnt from it; vectors are as exact as the tower is.
+        """
+        return Polyglot(self.encoder, self.base, self.packs.values(), tower=tower)
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str], *, language: Language = None, blend: bool = True) -> Tensor:
@@ -217,7 +229,10 @@ class Polyglot:
             eos[places] = words.eos
             for place, ids in zip(places, words.encode([texts[place] for place in places]), strict=True):
                 sequences[place] = ids
-        return encode_tokens(self.encoder, self._table, sequences, self._acquirers, list(tags), eos=eos)
+        return encode_tokens(
+            self.encoder, self._table, sequences, self._acquirers, list(tags), eos=eos, plain=self.tower,
+            batch_size=256 if self.tower is None else 64,
+        )  # fmt: skip
 
 
 @dataclass

@@ -1,0 +1,231 @@
+"""The frozen text tower of a base model as an ONNX graph.
+
+The graph begins at token rows that are looked up already and not at token ids: it belongs to the base model, and a pack
+is installed without a new one. Its inputs are those of ``FrozenTextTower``, all sizes but the width free:
+
+    rows       (N, width) float32   a row for each node of the batch (``encoders.layout``)
+    positions  (N,) int64           its position in the text
+    node_of    (B, L) int64         node at each place of each text; behind the end, that of the end
+    places     (N,) int64           where a node stands first, counted through (B, L) row by row
+    ends       (B,) int64           node of each text's first end-of-text
+    visible    (B, L) bool          true up to the end
+    vectors    (B, dim) float32     the output, not normalised
+
+A caller that does not look for texts that begin alike makes every token a node of its own. As in the frozen tower,
+matrix products run on nodes, attention alone on texts, and the last layer at the ends only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from babelclip.errors import MissingExtraError, ModelError, UnknownNameError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from babelclip.encoders.base import TextTower
+
+PRECISIONS = ("float32", "int8")
+OPSET = 23  # the first with Attention; onnxruntime runs it from 1.23 on
+IR_VERSION = 11
+LARGEST = 2**31  # bytes; protobuf reads no longer messages
+INT8_LIMIT = 63  # 7 of 8 bits: a processor without VNNI adds two products in 16 bits, which 127 would overflow
+
+
+def build_text_tower(tower: TextTower, precision: str = "float32") -> bytes:
+    """Return an ONNX model that maps token rows to vectors as a tower does.
+
+    Args:
+        tower: of a base model.
+        precision: ``float32``, or ``int8``: all matrices in 7-bit whole numbers with a scale for each output; what is
+            multiplied with them is rounded to 8 bits with one scale a batch, so that a vector depends a little on the
+            texts that are encoded with it.
+
+    Raises:
+        UnknownNameError: another precision.
+        ModelError: the graph has no such activation, or is too large for one file.
+        MissingExtraError: the package ``onnx`` is not installed.
+    """
+    if precision not in PRECISIONS:
+        raise UnknownNameError("precision", precision, PRECISIONS)
+    if tower.activation not in ACTIVATIONS:
+        raise ModelError(
+            f"no ONNX graph has been written for the activation {tower.activation!r}, known are "
+            f"{', '.join(sorted(ACTIVATIONS))}",
+            fix="Serve this base model without ONNX.",
+        )
+    graph = _Graph(tower, precision)
+    if graph.size >= LARGEST:
+        raise ModelError(
+            f"the text tower has {graph.size / 1e9:.1f} GB in {precision}, an ONNX file at most {LARGEST / 1e9:.1f}",
+            fix="Take int8, or serve this base model without ONNX.",
+        )
+    graph.write()
+    return graph.to_bytes()
+
+
+class _Graph:
+    """A graph that is being written; every method that makes a value returns its name."""
+
+    def __init__(self, tower: TextTower, precision: str) -> None:
+        try:
+            import onnx
+        except ImportError as error:
+            raise MissingExtraError("onnx", "serve", "Exporting a text tower") from error
+        self._onnx, self._int8, self._shape = onnx, precision == "int8", tower.shape
+        self._weights = {name: tensor.cpu().numpy() for name, tensor in tower.weights().items()}
+        self._activate, self._epsilon = ACTIVATIONS[tower.activation], tower.epsilon
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+
+    @property
+    def size(self) -> int:
+        """Bytes of all weights, as they will be stored."""
+        return sum(
+            one.size * (1 if self._int8 and one.ndim == 2 and name != "positions" else 4)
+            for name, one in self._weights.items()
+        )
+
+    def write(self) -> None:
+        """Write the whole tower."""
+        positions = self.node("Gather", self.constant(self._weights["positions"]), "positions")
+        hidden = self.node("Add", "rows", positions)
+        last = self._shape.layers - 1
+        for layer in range(last):
+            hidden = self._block(f"{layer}", hidden)
+        pooled = self._last_block(f"{last}", hidden)
+        normed = self._norm(pooled, "final_norm")
+        self.node("Identity", self._product(self._operand(normed), self._weights["projection"], None), name="vectors")
+
+    def to_bytes(self) -> bytes:
+        """Return the finished model."""
+        helper, kinds = self._onnx.helper, self._onnx.TensorProto
+        floats, whole = kinds.FLOAT, kinds.INT64
+        inputs = [
+            ("rows", floats, ["N", self._shape.width]), ("positions", whole, ["N"]), ("node_of", whole, ["B", "L"]),
+            ("places", whole, ["N"]), ("ends", whole, ["B"]), ("visible", kinds.BOOL, ["B", "L"]),
+        ]  # fmt: skip
+        graph = helper.make_graph(
+            self._nodes, "text_tower", [helper.make_tensor_value_info(*one) for one in inputs],
+            [helper.make_tensor_value_info("vectors", floats, ["B", self._shape.dim])], self._constants,
+        )  # fmt: skip
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="babelclip"
+        )
+        content: bytes = model.SerializeToString()
+        return content
+
+    def node(self, kind: str, *inputs: str, name: str = "", **attributes: int | float | str | list[int]) -> str:
+        """Add an operator with one output."""
+        return self._nodes_of(kind, inputs, [name or f"v{len(self._nodes)}"], attributes)[0]
+
+    def constant(self, value: NDArray[Any]) -> str:
+        """Add a constant."""
+        name = f"c{len(self._constants)}"
+        self._constants.append(self._onnx.numpy_helper.from_array(value, name))
+        return name
+
+    def _nodes_of(
+        self, kind: str, inputs: tuple[str, ...], outputs: list[str], attributes: dict[str, Any]
+    ) -> list[str]:
+        self._nodes.append(self._onnx.helper.make_node(kind, list(inputs), outputs, **attributes))
+        return outputs
+
+    def _parts(self, value: str, count: int) -> list[str]:
+        """Split the last axis evenly."""
+        names = [f"v{len(self._nodes)}_{part}" for part in range(count)]
+        return self._nodes_of("Split", (value,), names, {"axis": -1, "num_outputs": count})
+
+    def _block(self, layer: str, hidden: str) -> str:
+        """One layer, all nodes: (N, width) to (N, width)."""
+        fused = self._linear(self._norm(hidden, f"{layer}.norm1"), f"{layer}.attention_in")
+        query, key, value = self._parts(self.node("Gather", fused, "node_of"), 3)
+        mixed = self.node("Attention", query, key, value, is_causal=1, **self._heads())
+        mixed = self.node("Gather", self._flat(mixed), "places")
+        hidden = self.node("Add", hidden, self._linear(mixed, f"{layer}.attention_out"))
+        return self._mlp(layer, hidden)
+
+    def _last_block(self, layer: str, hidden: str) -> str:
+        """The last layer at the ends: (N, width) to (B, width)."""
+        width, name = self._shape.width, f"{layer}.attention_in"
+        weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
+        normed = self._norm(hidden, f"{layer}.norm1")
+        asking = self._operand(self.node("Gather", normed, "ends"))
+        query = self.node(
+            "Unsqueeze", self._product(asking, weight[:width], bias[:width]), self.constant(np.array([1]))
+        )
+        fused = self._product(self._operand(normed), weight[width:], bias[width:])
+        key, value = self._parts(self.node("Gather", fused, "node_of"), 2)
+        seen = self.node("Unsqueeze", "visible", self.constant(np.array([1, 2])))
+        mixed = self._flat(self.node("Attention", query, key, value, seen, **self._heads()))
+        pooled = self.node("Gather", hidden, "ends")
+        return self._mlp(layer, self.node("Add", pooled, self._linear(mixed, f"{layer}.attention_out")))
+
+    def _mlp(self, layer: str, hidden: str) -> str:
+        inner = self._linear(self._norm(hidden, f"{layer}.norm2"), f"{layer}.mlp_in")
+        return self.node("Add", hidden, self._linear(self._activate(self, inner), f"{layer}.mlp_out"))
+
+    def _heads(self) -> dict[str, Any]:
+        return {"q_num_heads": self._shape.heads, "kv_num_heads": self._shape.heads}
+
+    def _flat(self, value: str) -> str:
+        """Texts to places: (B, L, width) to (B * L, width)."""
+        return self.node("Reshape", value, self.constant(np.array([-1, self._shape.width])))
+
+    def _norm(self, value: str, name: str) -> str:
+        affine = (self.constant(self._weights[f"{name}.{part}"]) for part in ("weight", "bias"))
+        return self.node("LayerNormalization", value, *affine, axis=-1, epsilon=self._epsilon)
+
+    def _linear(self, value: str, name: str) -> str:
+        return self._product(self._operand(value), self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
+
+    def _operand(self, value: str) -> tuple[str, ...]:
+        """What ``_product`` multiplies: the value itself, or its whole numbers, their scale and their zero."""
+        if not self._int8:
+            return (value,)
+        names = [f"v{len(self._nodes)}_{part}" for part in ("whole", "scale", "zero")]
+        return tuple(self._nodes_of("DynamicQuantizeLinear", (value,), names, {}))
+
+    def _product(self, operand: tuple[str, ...], weight: NDArray[Any], bias: NDArray[Any] | None) -> str:
+        """(N, in) by the weight (out, in) and bias (out,) of a linear layer."""
+        if not self._int8:
+            constants = [self.constant(one) for one in (weight, bias) if one is not None]
+            return self.node("Gemm", *operand, *constants, transB=1)
+        value, scale, zero = operand
+        scales = np.maximum(np.abs(weight).max(axis=1), np.float32(1e-30)) / np.float32(INT8_LIMIT)
+        whole = self.constant(np.ascontiguousarray(np.rint(weight / scales[:, None]).astype(np.int8).T))
+        product = self.node("MatMulInteger", value, whole, zero)
+        product = self.node("Cast", product, to=self._onnx.TensorProto.FLOAT)
+        product = self.node("Mul", product, self.node("Mul", scale, self.constant(scales)))
+        return product if bias is None else self.node("Add", product, self.constant(bias))
+
+
+def _quick_gelu(graph: _Graph, value: str) -> str:
+    factor = graph.constant(np.array(1.702, np.float32))
+    return graph.node("Mul", value, graph.node("Sigmoid", graph.node("Mul", value, factor)))
+
+
+def _silu(graph: _Graph, value: str) -> str:
+    return graph.node("Mul", value, graph.node("Sigmoid", value))
+
+
+def _relu(graph: _Graph, value: str) -> str:
+    return graph.node("Relu", value)
+
+
+def _gelu(graph: _Graph, value: str) -> str:
+    return graph.node("Gelu", value)
+
+
+def _gelu_tanh(graph: _Graph, value: str) -> str:
+    return graph.node("Gelu", value, approximate="tanh")
+
+
+ACTIVATIONS: dict[str, Callable[[_Graph, str], str]] = {
+    "quick_gelu": _quick_gelu, "gelu": _gelu, "gelu_new": _gelu_tanh, "gelu_pytorch_tanh": _gelu_tanh, "relu": _relu,
+    "silu": _silu,
+}  # fmt: skip
