@@ -3,6 +3,7 @@
     $BABELCLIP_CACHE, else $XDG_CACHE_HOME/babelclip, else ~/.cache/babelclip; BABELCLIP_CACHE=off keeps nothing
     tokens/KEY.safetensors               key: sha256 over tokenizer and texts
     features/FINGERPRINT/DTYPE/          key: content of the picture or text; see ``FeatureStore``
+    onnx/FINGERPRINT/                    text towers as ONNX graphs; see ``export.onnx_tower``
 
 The folder can be deleted at any time.
 """
