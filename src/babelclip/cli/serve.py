@@ -10,10 +10,13 @@ import torch
 
 from babelclip.cli.console import console, note
 from babelclip.cli.place import Place, load_model, model_of, place_of
+from babelclip.data import user_cache
 from babelclip.errors import MissingExtraError, SettingError
+from babelclip.export import with_onnx
 from babelclip.search.open import open_store
 from babelclip.search.web.service import Service
 
+TORCH = "torch"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - recognised, not bound
 
@@ -27,7 +30,7 @@ def run_serve(place: Place, *, host: str, port: int, token: str | None, threads:
         port: 0 for a free one.
         token: what is wanted of every request; beyond loopback one is made where none is given.
         threads: of the text tower.
-        precision: of the text tower in ONNX, or ``torch``.
+        precision: of the text tower in ONNX, ``float32`` or ``int8``, or ``torch``; on a GPU always ``torch``.
 
     Raises:
         SettingError: the port is taken or the address is not this machine's.
@@ -43,6 +46,8 @@ def run_serve(place: Place, *, host: str, port: int, token: str | None, threads:
         torch.set_num_threads(threads)
     opened = open_store(place_of(place.store))
     polyglot = load_model(opened, place)
+    if precision != TORCH and polyglot.encoder.device.type == "cpu":
+        polyglot = with_onnx(polyglot, precision=precision, threads=threads, cache=user_cache())
     service = Service(polyglot, opened, Path(model_of(opened, place)))
     if host not in LOOPBACK and token is None:
         token = secrets.token_urlsafe(24)
