@@ -17,6 +17,7 @@ from babelclip.search.index import index_folders
 from babelclip.search.looking import Limits
 from babelclip.search.open import open_store
 from babelclip.search.outcome import Report
+from babelclip.search.scan import scan
 from babelclip.search.store import VectorStore
 
 SHOWN = 10
@@ -59,9 +60,10 @@ def run_index(
         else:
             _tell(report, opened, list_skipped)
 
-    once()
     if watch:
         _follow(folders, once)
+    else:
+        once()
     opened.close()
 
 
@@ -103,11 +105,19 @@ def _as_json(report: Report, store: VectorStore) -> dict[str, object]:
 
 
 def _follow(folders: Sequence[Path], once: Callable[[], None]) -> None:
-    """Run again whenever something in the folders has changed, until interrupted."""
+    """Run, and again whenever something in the folders has changed, until interrupted.
+
+    Watching begins before the first run, so that nothing is missed between the two.
+    """
     try:
         from watchfiles import watch
     except ImportError as error:
         raise MissingExtraError("watchfiles", "search", "Following folders") from error
-    console.print("Watching; Ctrl-C ends it.")
-    for _ in watch(*folders, step=500, raise_interrupt=False):
-        once()
+    scan(folders)  # names a folder that is not there
+    begun = False
+    for changes in watch(*folders, step=200, rust_timeout=300, yield_on_timeout=True, raise_interrupt=False):
+        if changes or not begun:
+            once()
+        if not begun:
+            console.print("Watching; Ctrl-C ends it.")
+        begun = True

@@ -40,7 +40,7 @@ def with_onnx(
     """Return the same polyglot, whose texts go through onnxruntime; also after ``install`` and ``remove``.
 
     In float32 every unit vector stays within 1e-4 of the base model's tower, English too (about 1e-6 in practice). In
-    int8 vectors differ more (``bench/onnx.py`` says what that costs). What learns from a polyglot uses the base
+    int8 vectors differ more (``bench/onnx_texts.py`` says what that costs). What learns from a polyglot uses the base
     model's own tower as before.
 
     Args:
