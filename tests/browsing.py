@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+from contextlib import contextmanager
 
 import pytest
 
@@ -53,33 +54,37 @@ def library(film) -> Library:
     return Library(film)
 
 
-@pytest.fixture
-def visit(browser, library):
-    """Open the page; at the end nothing has left the origin and nothing has gone wrong unseen."""
+@contextmanager
+def visiting(browser, origin):
+    """Open pages of a server; at the end nothing has left the origin and nothing has gone wrong unseen."""
     opened, faults, strangers = [], [], []
-    with serve(library) as origin:
 
-        def go(path="/", *, width=1280, height=800, **options):
-            context = browser.new_context(
-                viewport={"width": width, "height": height}, **{"locale": "en-US", **options}
-            )  # fmt: skip
-            context.set_default_timeout(5000)
-            context.add_init_script(WATCH)
-            page = context.new_page()
-            opened.append(context)
-            page.on("pageerror", lambda error: faults.append(str(error)))
-            page.on("console", lambda line: line.type in ("error", "warning") and faults.append(line.text))
-            page.on("request", lambda asked: asked.url.startswith((origin, "blob:")) or strangers.append(asked.url))
-            page.goto(origin + path)
-            page.locator("#interface option").first.wait_for(state="attached")
-            return page
+    def go(path="/", *, width=1280, height=800, **options):
+        context = browser.new_context(viewport={"width": width, "height": height}, **{"locale": "en-US", **options})
+        context.set_default_timeout(5000)
+        context.add_init_script(WATCH)
+        page = context.new_page()
+        opened.append(context)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda line: line.type in ("error", "warning") and faults.append(line.text))
+        page.on("request", lambda asked: asked.url.startswith((origin, "blob:")) or strangers.append(asked.url))
+        page.goto(origin + path)
+        page.locator("#interface option").first.wait_for(state="attached")
+        return page
 
-        yield go
-        for context in opened:
-            context.close()
+    yield go
+    for context in opened:
+        context.close()
     assert strangers == [], strangers
     unseen = [fault for fault in faults if not fault.startswith("Failed to load resource")]
     assert unseen == [], unseen
+
+
+@pytest.fixture
+def visit(browser, library):
+    """Open the page of the fake server."""
+    with serve(library) as origin, visiting(browser, origin) as go:
+        yield go
 
 
 def give(page, kind, name, mime, content):

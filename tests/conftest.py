@@ -168,7 +168,7 @@ def quick() -> babelclip.TaskSettings:
 
 @pytest.fixture(scope="session")
 def openmoji_folder(tmp_path_factory) -> Path:
-    """The built-in data set as files: English and Korean; drawn once for all workers."""
+    """The built-in data set as files, in some languages; drawn once for all workers."""
     pytest.importorskip("resvg_py", reason="the built-in data needs the extra [demo]")
     from babelclip.benchmarks import openmoji
 
@@ -176,7 +176,7 @@ def openmoji_folder(tmp_path_factory) -> Path:
     folder = (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / "openmoji"
     with FileLock(folder.with_suffix(".lock")):
         if not folder.is_dir():
-            openmoji.write_folder(folder.with_suffix(".half"), ["en", "ko"])
+            openmoji.write_folder(folder.with_suffix(".half"), ["en", "ko", "ar", "ja", "es"])
             folder.with_suffix(".half").rename(folder)
     return folder
 

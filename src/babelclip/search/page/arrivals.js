@@ -5,12 +5,8 @@ import { iconButton, make, one } from "./dom.js";
 import { languageName, t } from "./words.js";
 
 const isPack = (file) => file.name.toLowerCase().endsWith(".babelpack");
-<<<<<<< HEAD
-const isPicture = (file) => file.type.startsWith("image/");
-=======
 // Some systems do not know the types of some pictures.
 const isPicture = (file) => file.type.startsWith("image/") || /\.(avif|bmp|heic|heif|jxl|tiff?|webp)$/i.test(file.name);
->>>>>>> page
 
 /** `picture` is called with a file, `learnt` with the answer to an installation. */
 export function welcomeFiles({ picture, learnt }) {
@@ -25,11 +21,7 @@ export function welcomeFiles({ picture, learnt }) {
     depth = step === 0 ? 0 : Math.max(0, depth + step);
     one("veil").hidden = depth === 0;
   };
-<<<<<<< HEAD
-  const carriesFiles = (event) => event.dataTransfer?.types.includes("Files") && !one("view").open;
-=======
   const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
->>>>>>> page
   addEventListener("dragenter", (event) => carriesFiles(event) && lift(1));
   addEventListener("dragleave", (event) => carriesFiles(event) && lift(-1));
   addEventListener("dragover", (event) => {
@@ -38,23 +30,15 @@ export function welcomeFiles({ picture, learnt }) {
     event.dataTransfer.dropEffect = "copy";
   });
   addEventListener("drop", (event) => {
-<<<<<<< HEAD
-    if (!event.dataTransfer?.types.includes("Files")) return;
-=======
     if (!carriesFiles(event)) return;
->>>>>>> page
     event.preventDefault(); // else the browser would leave the page
     lift(0);
     take([...event.dataTransfer.files]);
   });
   addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];
-<<<<<<< HEAD
-    if (!files.length) return;
-=======
     const words = event.clipboardData?.types.includes("text/plain") && event.target.matches?.("input");
     if (!files.length || words) return;
->>>>>>> page
     event.preventDefault();
     take(files);
   });

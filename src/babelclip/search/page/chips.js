@@ -42,11 +42,7 @@ export function showLanguages(languages, chosen, found, choose) {
         showLanguages(languages, chosen, found, choose);
       } }, unfolded ? t("fewer") : t("others", { count: languages.length - shown.length })));
   root.replaceChildren(...chips);
-<<<<<<< HEAD
-  if (focused) (root.querySelector(`[data-tag="${CSS.escape(focused)}"]`) ?? auto).focus();
-=======
   if (focused) (root.querySelector(`[data-tag="${CSS.escape(focused)}"]`) ?? root.querySelector('[aria-pressed="true"]') ?? auto).focus();
->>>>>>> page
 }
 
 function languageChip(language, chosen, guess, choose) {

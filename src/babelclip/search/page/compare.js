@@ -8,12 +8,8 @@ import { withFilters } from "./state.js";
 import { languageName, t } from "./words.js";
 
 const SHOWN = 12;
-<<<<<<< HEAD
-const PAUSE = 250;
-=======
 const PAUSE = 200; // after the last key, in milliseconds
 const COMPOSING = 600; // the same while letters are still being put together
->>>>>>> page
 
 const root = one("lines");
 let rows = [];
@@ -47,16 +43,6 @@ export function showCompare(state, languages) {
     root.replaceChildren();
     return;
   }
-<<<<<<< HEAD
-  const known = languages.map((language) => language.tag).join();
-  if (rows.length !== state.lines.length || rows.some((row) => row.known !== known || row.words !== document.documentElement.lang)) {
-    for (const row of rows) row.stop();
-    rows = state.lines.map((line, place) => makeRow(place, languages));
-    const more = make("button", { type: "button", class: "quiet", id: "add-line", onclick: add }, icon("plus"), t("addLanguage"));
-    more.hidden = rows.length >= languages.length;
-    root.replaceChildren(make("p", { class: "soft" }, t("compareHint")), ...rows.map((row) => row.element), more);
-  }
-=======
   const made = [document.documentElement.lang, ...languages.map((language) => language.tag)].join();
   if (root.dataset.made !== made || !root.firstChild) {
     for (const row of rows) row.stop();
@@ -71,7 +57,6 @@ export function showCompare(state, languages) {
     one("add-line").before(rows.at(-1).element);
   }
   one("add-line").hidden = rows.length >= languages.length;
->>>>>>> page
   const filters = withFilters(new URLSearchParams(), state, SHOWN).toString();
   rows.forEach((row, place) => row.update(state.lines[place], filters));
 }
@@ -82,12 +67,6 @@ function add() {
   root.querySelector(".line:last-of-type input")?.focus();
 }
 
-<<<<<<< HEAD
-function makeRow(place, languages) {
-  const edit = (patch, typing = false) => {
-    const { lines } = context.now();
-    context.change(lines.map((line, i) => (i === place ? { ...line, ...patch } : line)), typing);
-=======
 function discard(row) {
   row.stop();
   row.element.remove();
@@ -108,72 +87,44 @@ function makeRow(languages) {
   const typed = (pause) => {
     clearTimeout(pending);
     pending = setTimeout(take, pause);
->>>>>>> page
   };
   const select = make("select", { "aria-label": t("language"), onchange: () => edit({ tag: select.value }) },
     ...languages.map((language) => make("option", { value: language.tag, lang: language.tag }, language.own_name)));
   const input = make("input", {
     type: "search", dir: "auto", "aria-label": t("search"), spellcheck: "false", maxlength: "2000",
-<<<<<<< HEAD
-    oninput: (event) => event.isComposing || edit({ text: input.value }, true),
-    oncompositionend: () => edit({ text: input.value }, true),
-=======
     oninput: (event) => typed(event.isComposing ? COMPOSING : PAUSE), oncompositionend: () => typed(PAUSE),
     onchange: () => pending && take(),
->>>>>>> page
   });
   const shared = make("p", { class: "soft shared" });
   const fault = make("p", { class: "fault", role: "alert", hidden: true });
   const strip = make("ul", { class: "grid strip", onkeydown: (event) => move(strip, event, () => input.focus()) });
   const element = make("div", { class: "line" },
     make("div", { class: "ask" }, select, input,
-<<<<<<< HEAD
-      iconButton("cross", t("remove"), () => remove(place), { class: "round drop-line" }), shared),
-=======
       iconButton("cross", t("remove"), () => remove(row), { class: "round drop-line" }), shared),
->>>>>>> page
     fault, strip);
   for (const way of ["mouseover", "focusin"]) strip.addEventListener(way, (event) => mark(event.target.closest(".card")));
   for (const way of ["mouseout", "focusout"]) strip.addEventListener(way, () => mark(null));
 
-<<<<<<< HEAD
-  let asked = null, timer = 0, controller = null;
-  const row = { element, known: languages.map((language) => language.tag).join(), words: document.documentElement.lang, results: [] };
-  row.stop = () => {
-    clearTimeout(timer);
-=======
   let asked = null, controller = null;
   const row = { element, results: [] };
   row.stop = () => {
     clearTimeout(pending);
->>>>>>> page
     controller?.abort();
   };
   row.update = (line, filters) => {
     if (!languages.some((language) => language.tag === line.tag) && select.value !== line.tag && line.tag)
       select.append(make("option", { value: line.tag }, languageName(line.tag)));
     select.value = line.tag;
-<<<<<<< HEAD
-    if (input.value !== line.text) input.value = line.text;
-=======
     if (!pending && input.value !== line.text) input.value = line.text;
->>>>>>> page
     input.lang = line.tag;
     input.placeholder = t("inLanguage", { language: languageName(line.tag, nameOf(languages, line.tag)) });
     element.querySelector(".drop-line").hidden = rows.length <= 2;
     const wish = new URLSearchParams({ q: line.text.trim(), language: line.tag });
     const key = `${wish}&${filters}`;
     if (key === asked) return;
-<<<<<<< HEAD
-    row.stop();
-    const pause = asked === null ? 0 : PAUSE;
-    asked = key;
-    timer = setTimeout(() => ask(line.text.trim() ? key : null), pause);
-=======
     controller?.abort();
     asked = key;
     ask(line.text.trim() ? key : null);
->>>>>>> page
   };
   async function ask(key) {
     controller = new AbortController();
@@ -197,18 +148,12 @@ function makeRow(languages) {
   return row;
 }
 
-<<<<<<< HEAD
-function remove(place) {
-  context.change(context.now().lines.filter((line, i) => i !== place));
-  root.querySelector(".line input")?.focus();
-=======
 function remove(row) {
   const place = rows.indexOf(row);
   discard(row);
   context.change(context.now().lines.filter((line, i) => i !== place));
   count();
   rows[Math.min(place, rows.length - 1)].element.querySelector("input").focus();
->>>>>>> page
 }
 
 /** How many pictures each row has in common with the first. */

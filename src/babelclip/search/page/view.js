@@ -5,14 +5,6 @@ import { iconButton, make, one } from "./dom.js";
 import { clock, date, number, t } from "./words.js";
 
 const dialog = one("view");
-<<<<<<< HEAD
-
-/** `closed` is called whenever the view closes, `step` with -1 or 1, `similar` with the result. */
-export function prepareView({ closed, step, similar }) {
-  dialog.addEventListener("close", () => {
-    dialog.replaceChildren(); // stops a video
-    closed();
-=======
 let actions = {};
 
 /** `closed` is called whenever the view closes, `step` with -1 or 1, `similar` with the result. */
@@ -21,7 +13,6 @@ export function prepareView(given) {
   dialog.addEventListener("close", () => {
     dialog.replaceChildren(); // stops a video
     actions.closed();
->>>>>>> page
   });
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   dialog.addEventListener("keydown", (event) => {
@@ -29,28 +20,16 @@ export function prepareView(given) {
     const forward = document.dir === "rtl" ? "ArrowLeft" : "ArrowRight";
     if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
       event.preventDefault();
-<<<<<<< HEAD
-      step(event.key === forward ? 1 : -1);
-    }
-  });
-  prepareView.step = step;
-  prepareView.similar = similar;
-=======
       actions.step(event.key === forward ? 1 : -1);
     }
   });
->>>>>>> page
 }
 
 export const isOpen = () => dialog.open;
 export const closeView = () => dialog.open && dialog.close();
 
 export function showView(result, { first, last }) {
-<<<<<<< HEAD
-  const { step, similar } = prepareView;
-=======
   const { step, similar } = actions;
->>>>>>> page
   const focused = dialog.contains(document.activeElement) ? document.activeElement.dataset.role : null;
   dialog.replaceChildren(
     make("div", { class: "stage" }, media(result)),
