@@ -19,63 +19,76 @@ import uvicorn
 
 from babelclip.config import PICTOCLIP
 from babelclip.export import with_onnx
-from babelclip.packs import install_pack, learn_pack, load_polyglot, save_pack
+from babelclip.packs import install_pack, learn_pack, load_pack, load_polyglot, save_pack
 from babelclip.packs.installed import begin_folder
 from babelclip.search.index import index_folders
 from babelclip.search.open import open_store
 from babelclip.search.query import Query, Searcher
 from babelclip.search.web.app import make_app
 from babelclip.search.web.service import Service
-from browsing import chip, give, search, visiting
+from browsing import chip, give, visiting
 
 LANGUAGES = ("ar", "ja", "es")
 
 
 @pytest.fixture(scope="module")
-def taught(openmoji_folder, tmp_path_factory):
-    """A pack file a language: two passes over 2,650 names, so that many of them are found again."""
+def rows(openmoji_folder):
+    """Names and drawings of every fifth training concept, by language."""
+    found = {}
+    for language in LANGUAGES:
+        with (openmoji_folder / f"{language}.train.tsv").open(encoding="utf-8") as opened:
+            found[language] = list(csv.DictReader(opened, delimiter="\t"))[::5]
+    return found
+
+
+@pytest.fixture(scope="module")
+def taught(openmoji_folder, rows, tmp_path_factory):
+    """A pack file a language: many passes over few names, so that many of them are found again."""
     folder, model = tmp_path_factory.mktemp("packs"), load_polyglot("pictoclip", device="cpu")
     for language in LANGUAGES:
-        data = openmoji_folder / f"{language}.train.tsv"
-        pack, _ = learn_pack(model, language, data, settings=replace(PICTOCLIP, epochs=2))
+        lines = [f"{openmoji_folder / row['image']}\t{row['en']}\t{row[language]}" for row in rows[language]]
+        (folder / f"{language}.tsv").write_text("\n".join([f"image\ten\t{language}", *lines]) + "\n", encoding="utf-8")
+        settings = replace(PICTOCLIP, epochs=4, vocab_size=800)
+        pack, _ = learn_pack(model, language, folder / f"{language}.tsv", settings=settings)
         save_pack(pack, folder / f"{language}.babelpack")
     return folder
 
 
 @pytest.fixture(scope="module")
-def place(openmoji_folder, tmp_path_factory):
-    """All 3,700 pictograms, indexed."""
-    place = str(tmp_path_factory.mktemp("real") / "index")
-    store, model = open_store(place), load_polyglot("pictoclip", device="cpu")
-    index_folders([openmoji_folder / "images"], store, lambda: model.encoder, note=lambda _: None)
+def place(openmoji_folder, rows, tmp_path_factory):
+    """Those pictograms and as many others, indexed."""
+    folder = tmp_path_factory.mktemp("real")
+    (folder / "images").mkdir()
+    names = {Path(row["image"]).name for row in rows["ar"]}
+    others = [file for file in sorted((openmoji_folder / "images").iterdir()) if file.name not in names]
+    for file in [*(openmoji_folder / "images" / name for name in names), *others[:: len(others) // len(names)]]:
+        (folder / "images" / file.name).hardlink_to(file)
+    store, model = open_store(str(folder / "index")), load_polyglot("pictoclip", device="cpu")
+    index_folders([folder / "images"], store, lambda: model.encoder, note=lambda _: None)
     store.close()
-    return place
+    return str(folder / "index")
 
 
 @pytest.fixture(scope="module")
-def names(openmoji_folder, taught, place):
+def names(rows, taught, place):
     """Names of one training concept in all three languages whose drawing the library finds first, route and all."""
     model = load_polyglot("pictoclip", device="cpu")
     found, texts = [], {}
-    from babelclip.packs import load_pack
-
     for language in LANGUAGES:
         model = model.install(load_pack(taught / f"{language}.babelpack", model.encoder, model.base))
     store = open_store(place)
     searcher = Searcher(model, store)
     for language in LANGUAGES:
-        with (openmoji_folder / f"{language}.train.tsv").open(encoding="utf-8") as opened:
-            rows = list(csv.DictReader(opened, delimiter="\t"))
-        answers = searcher.search_all([Query(row[language], k=1) for row in rows])
+        answers = searcher.search_all([Query(row[language], k=1) for row in rows[language]])
         good = {
             Path(row["image"]).name
-            for row, answer in zip(rows, answers, strict=True)
+            for row, answer in zip(rows[language], answers, strict=True)
             if Path(answer.hits[0].path).name == Path(row["image"]).name and answer.route.tag == language
         }
         found.append(good)
-        texts[language] = {Path(row["image"]).name: row[language] for row in rows}
+        texts[language] = {Path(row["image"]).name: row[language] for row in rows[language]}
     store.close()
-    assert all(len(good) > 100 for good in found), [len(good) for good in found]
+    assert all(len(good) > 50 for good in found), [len(good) for good in found]
     common = sorted(set.intersection(*found))
     assert common, "no drawing is found first in all three languages"
     return common[0], {language: texts[language][common[0]] for language in LANGUAGES}
@@ -86,8 +99,6 @@ def origin(taught, place, tmp_path):
     """The server with Arabic and Japanese."""
     folder, base = tmp_path / "my", load_polyglot("pictoclip", device="cpu")
     begin_folder(folder, base.encoder)
-    from babelclip.packs import load_pack
-
     for language in LANGUAGES[:2]:
         install_pack(folder, load_pack(taught / f"{language}.babelpack", base.encoder, base.base), base.encoder)
     store = open_store(place)
@@ -107,28 +118,29 @@ def test_the_right_pictogram_is_on_top_in_every_language(browser, origin, names,
     drawing, texts = names
     shots = os.environ.get("BABELCLIP_SCREENSHOTS")
 
-    def top(page):
-        return page.locator(".card").first.get_attribute("aria-label") or page.locator(".card").first.inner_text()
+    def find(page, text, language):
+        page.locator("#q").fill(text)
+        page.locator("#languages", has_text=f"detected: {language}").wait_for()
+        page.wait_for_function("name => document.querySelector('.card').outerHTML.includes(name)", arg=drawing)
+
+    def shoot(page, name):
+        if shots:
+            page.wait_for_load_state("networkidle")
+            page.screenshot(path=str(Path(shots) / f"{name}.png"))
 
     with visiting(browser, origin) as visit:
         page = visit()
-        for language in LANGUAGES[:2]:
-            search(page, texts[language])
-            page.wait_for_function("name => document.querySelector('.card').outerHTML.includes(name)", arg=drawing)
-            assert drawing in top(page)
-            assert "%" in page.locator("#languages").inner_text()  # the language was found out, and is shown
+        find(page, texts["ar"], "Arabic")
+        find(page, texts["ja"], "Japanese")
         assert chip(page, "es").count() == 0
         give(page, "drop", "es.babelpack", "application/octet-stream", (taught / "es.babelpack").read_bytes())
         chip(page, "es").wait_for(timeout=20_000)
-        search(page, texts["es"])
-        page.wait_for_function("name => document.querySelector('.card').outerHTML.includes(name)", arg=drawing)
-        if shots:
-            page.screenshot(path=str(Path(shots) / "real-1280.png"))
+        find(page, texts["es"], "Spanish")
+        shoot(page, "real-1280")
         page.locator("#q").fill("")
+        page.locator(".card").first.wait_for(state="detached")
         give(page, "drop", drawing, "image/png", (openmoji_folder / "images" / drawing).read_bytes())
-        page.wait_for_function("name => document.querySelector('.card').outerHTML.includes(name)", arg=drawing)
+        page.wait_for_function("name => document.querySelector('.card')?.outerHTML.includes(name)", arg=drawing)
         narrow = visit("/?q=" + texts["ar"], width=390, height=800, locale="ar")
-        narrow.locator(".card").first.wait_for()
-        assert drawing in top(narrow)
-        if shots:
-            narrow.screenshot(path=str(Path(shots) / "real-390-ar.png"))
+        narrow.wait_for_function("name => document.querySelector('.card')?.outerHTML.includes(name)", arg=drawing)
+        shoot(narrow, "real-390-ar")
