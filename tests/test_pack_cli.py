@@ -138,7 +138,7 @@ def stages(examples):
 @pytest.mark.parametrize("method", ["packs", "packs-routed", "packs+mla"])
 def test_a_stream_of_packs_forgets_nothing(tiny, stages, quick, method, tmp_path):
     """Told the languages, F is exactly 0; interrupted within a task, the results are the same."""
-    run = run_packs(babelclip.Student(tiny), stages, method=method, settings=quick)[0]
+    run = run_packs(babelclip.Student(tiny), stages, method=method, settings=quick).runs[0]
     table = run.scores["r_mean"]
     assert [len(row) for row in table] == [1, 2, 3]
     assert run.needs_language == (method != "packs-routed")
@@ -156,7 +156,7 @@ def test_a_stream_of_packs_forgets_nothing(tiny, stages, quick, method, tmp_path
     with pytest.raises(KeyboardInterrupt):
         run_packs(babelclip.Student(tiny), stages, method=method, settings=quick, on_step=power_cut,
                   checkpoints=checkpoints)  # fmt: skip
-    again = run_packs(babelclip.Student(tiny), stages, method=method, settings=quick, checkpoints=checkpoints)[0]
+    again = run_packs(babelclip.Student(tiny), stages, method=method, settings=quick, checkpoints=checkpoints).runs[0]
     assert again.model_dump(exclude={"cost"}) == run.model_dump(exclude={"cost"})
 
 

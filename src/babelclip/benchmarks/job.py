@@ -80,7 +80,7 @@ def run_job(
                 runs = run_packs(
                     prepared.student, stages, method=job.method, settings=settings, on_step=tell,
                     checkpoints=checkpoints,
-                )  # fmt: skip
+                ).runs  # fmt: skip
             else:
                 runs = run_stream(
                     prepared.student, stages, method=job.method, settings=settings, incremental=plan.incremental,

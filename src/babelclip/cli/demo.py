@@ -11,21 +11,24 @@ from pathlib import Path
 
 from babelclip import __version__
 from babelclip.benchmarks import openmoji
-from babelclip.cli.console import console, note, program, progress_bars, quieten, tell_all
-from babelclip.config import PICTOCLIP, change_settings
-from babelclip.continual import Gallery, Stage, Stream, Student, code_fingerprint, load, run_stream
+from babelclip.cli.console import console, note, progress_bars, quieten, tell_all
+from babelclip.cli.demo_models import keep
+from babelclip.config import PICTOCLIP, TaskSettings, change_settings
+from babelclip.continual import Gallery, Stage, Student, code_fingerprint, load, run_stream
 from babelclip.data import Cache, Corpus, Examples, read_captions
 from babelclip.encoders import DEFAULT_MODEL
 from babelclip.errors import SettingError
-from babelclip.evaluation import Base, Data, Results, chance_scores, write_results
+from babelclip.evaluation import Base, Data, Results, Run, chance_scores, write_results
 from babelclip.files import remove_temporaries
 from babelclip.languages import normalise_tag
 from babelclip.methods import compose
+from babelclip.packs import Polyglot
+from babelclip.packs.stream import run_packs
 from babelclip.report.examples import find_all_examples
 from babelclip.report.page import Searches, write_page
 from babelclip.report.sheets import summary_sheet
 from babelclip.report.terminal import language_table, show
-from babelclip.training import Checkpoints, JsonlLog
+from babelclip.training import Checkpoints, JsonlLog, OnStep
 from babelclip.training.allocator import keep_freed_memory
 
 ORDER = ("en", "de", "fa", "fr", "zh", "ru", "es", "ar")  # the papers' "order222", as far as OpenMoji is named in it
@@ -40,11 +43,11 @@ def run_demo(
     out: Path, *, seeds: Sequence[int], languages: Sequence[str] | None, methods: Sequence[str],
     changes: Sequence[str], device: str | None,
 ) -> None:  # fmt: skip
-    """Write the data, teach the stream with each method and seed, and write the report.
+    """Write the data, teach the stream with each method and seed, write the report, and index the drawings.
 
     Args:
-        out: folder for ``data/``, ``cache/``, ``log/``, ``model/``, ``results.json`` and ``index.html``; where a demo
-            was interrupted, it goes on.
+        out: folder for ``data/``, ``cache/``, ``log/``, ``model/``, ``packs/``, ``index/``, ``results.json`` and
+            ``index.html``; where a demo was interrupted, it goes on.
         seeds: one stream a seed and method.
         languages: the order, or None for ``ORDER``.
         methods: names such as ``cll+teir``.
@@ -76,39 +79,49 @@ def run_demo(
             for train, test in corpora
         ]  # fmt: skip
         console.print(_describe(student, stages))
-        streams: dict[str, Stream] = {}
+        learnt: dict[str, Student | Polyglot] = {}
         runs = []
         for seed in seeds:
             for name in names:
-                settings = replace(recipe, seed=seed)
                 run = f"{name}-seed{seed}"
                 with closing(JsonlLog(out / "log" / f"{run}.jsonl")) as log:
-                    stream = run_stream(
-                        student, stages, method=name, settings=settings, checkpoints=checkpoints.inside(run),
-                        on_step=tell_all(log, bars.steps(f"{name}, seed {seed}: learning")),
+                    found, model = _stream(
+                        student, stages, name, replace(recipe, seed=seed), checkpoints.inside(run),
+                        tell_all(log, bars.steps(f"{name}, seed {seed}: learning")),
                     )  # fmt: skip
-                streams.setdefault(name, stream)
-                runs += stream.runs
-    results = Results(
-        version=__version__,
-        code=code_fingerprint(),
-        base=Base(name=student.encoder.name, fingerprint=student.encoder.fingerprint),
-        data=_describe_data(corpora, stages),
-        runs=runs,
-    )
-    write_results(results, out / "results.json")
+                learnt.setdefault(name, model)
+                runs += found
+        results = Results(
+            version=__version__,
+            code=code_fingerprint(),
+            base=Base(name=student.encoder.name, fingerprint=student.encoder.fingerprint),
+            data=_describe_data(corpora, stages),
+            runs=runs,
+        )
+        write_results(results, out / "results.json")
+        commands = keep(out, learnt, order, bars)
     best = names[-1]
-    streams[best].student.save(out / "model")
-    commands = _next_commands(out, order)
-    queries = find_all_examples(streams[best].student, [_test_of(stage) for stage in stages])
+    queries = find_all_examples(learnt[best].encode_texts, [_test_of(stage) for stage in stages])
     write_page(results, out / "index.html", metric=METRIC, searches=Searches(queries, best, CREDIT), commands=commands)
     checkpoints.clear()
     console.print(language_table(runs, METRIC))
     console.print(show(summary_sheet(runs, ("img_r1", METRIC, "txt_r10"))))
-    console.print(f"\nDone in {time.perf_counter() - started:.0f} s. Open {out / 'index.html'} to see the searches.")
+    console.print(f"\nDone in {time.perf_counter() - started:.0f} s. Open {out / 'index.html'} to see the report.")
     console.print("Next:")
     for command in commands:
         console.print(f"  {command}")
+
+
+def _stream(
+    student: Student, stages: Sequence[Stage], method: str, settings: TaskSettings, checkpoints: Checkpoints,
+    on_step: OnStep,
+) -> tuple[list[Run], Student | Polyglot]:  # fmt: skip
+    """Run one stream: on one lexicon for all languages, or with packs."""
+    if compose(method).isolated:
+        packs = run_packs(student, stages, method=method, settings=settings, checkpoints=checkpoints, on_step=on_step)
+        return packs.runs, packs.polyglot
+    stream = run_stream(student, stages, method=method, settings=settings, checkpoints=checkpoints, on_step=on_step)
+    return stream.runs, stream.student
 
 
 def _read(folder: Path, language: str) -> tuple[Corpus, Corpus]:
@@ -151,14 +164,3 @@ def _describe_data(corpora: Sequence[tuple[Corpus, Corpus]], stages: Sequence[St
         "dropped_duplicate_concepts": dropped,
     }
     return Data(name="openmoji", fingerprint=digest, counts=counts)
-
-
-def _next_commands(out: Path, order: Sequence[str]) -> list[str]:
-    """Commands that work as they stand."""
-    last = order[-1]
-    commands = [f"{program()} evaluate --model {out}/model --language {last} --data {out}/data/{last}.test.tsv"]
-    other = next((language for language in ("it", *openmoji.LANGUAGES) if language not in order), None)
-    if other is not None:
-        data = f"--data {out}/data/{other}.train.tsv --test {out}/data/{other}.test.tsv"
-        commands.append(f"{program()} learn --base {out}/model --language {other} {data} --out {out}/model-{other}")
-    return [*commands, f"{program()} learn --help"]

@@ -45,6 +45,14 @@ class _Done(Scored):
     eval_seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class PackStream:
+    """A stream's results, one run a gallery, and the base model with all its packs."""
+
+    runs: list[Run]
+    polyglot: Polyglot
+
+
 def run_packs(
     student: Student,
     stages: Sequence[Stage],
@@ -53,7 +61,7 @@ def run_packs(
     settings: TaskSettings,
     on_step: OnStep | None = None,
     checkpoints: Checkpoints | None = None,
-) -> list[Run]:
+) -> PackStream:
     """Learn a pack of each language but the base model's own, and measure all languages after each.
 
     Every text is encoded anew after every task, so that what does not change is seen not to change.
@@ -67,7 +75,7 @@ def run_packs(
         checkpoints: as for ``run_stream``.
 
     Returns:
-        One run a gallery; memory and modules are those of all packs together.
+        The runs, whose memory and modules are those of all packs together, and the packs.
 
     Raises:
         SettingError: the stages do not fit, the student has learnt languages, or the checkpoints are of another run.
@@ -107,10 +115,11 @@ def run_packs(
             checkpoints.save(identity, asdict(done), {}, files)
             if inside is not None:
                 inside.clear()
-    return [
+    runs = [
         _make_run(polyglot, stages, number, method=stack.name, settings=settings, done=done, routed=routed)
         for number in range(len(stages[0].galleries))
     ]
+    return PackStream(runs, polyglot)
 
 
 def _vectors(polyglot: Polyglot, gallery: Gallery, *, routed: bool) -> Tensor:

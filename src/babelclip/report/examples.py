@@ -5,16 +5,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
 from torch.nn.functional import normalize
 
-from babelclip.continual import Student
 from babelclip.data import Examples
 from babelclip.encoders import open_picture
 from babelclip.languages import LANGUAGES, language_name
+
+Encode = Callable[[Sequence[str]], Tensor]
+"""Texts to vectors (N, dim)."""
 
 RIGHT_TO_LEFT = ("Arab", "Hebr")
 SHOWN, PIXELS = 5, 72
@@ -49,7 +52,7 @@ class LanguageQueries:
     queries: list[Query]
 
 
-def find_examples(student: Student, examples: Examples, *, count: int = 5) -> LanguageQueries:
+def find_examples(encode: Encode, examples: Examples, *, count: int = 5) -> LanguageQueries:
     """Run ``count`` queries of a language over all pictures of ``examples``.
 
     Which queries are shown depends on their English texts alone (the smallest SHA-256), never on how well they do, so
@@ -57,7 +60,7 @@ def find_examples(student: Student, examples: Examples, *, count: int = 5) -> La
     """
     by_hash = sorted(range(len(examples.texts)), key=lambda i: hashlib.sha256(examples.english[i].encode()).digest())
     chosen = by_hash[:count]
-    texts = normalize(student.encode_texts([examples.texts[i] for i in chosen]), dim=-1)
+    texts = normalize(encode([examples.texts[i] for i in chosen]), dim=-1)
     scores = texts @ normalize(examples.images[:], dim=-1).T
     label = {int(image): examples.english[i] for i, image in enumerate(examples.owner.tolist())}
     queries = []
@@ -72,9 +75,9 @@ def find_examples(student: Student, examples: Examples, *, count: int = 5) -> La
     return LanguageQueries(examples.language, language_name(examples.language), direction, queries)
 
 
-def find_all_examples(student: Student, tests: Sequence[Examples]) -> list[LanguageQueries]:
+def find_all_examples(encode: Encode, tests: Sequence[Examples]) -> list[LanguageQueries]:
     """The same for several languages."""
-    return [find_examples(student, test) for test in tests]
+    return [find_examples(encode, test) for test in tests]
 
 
 def _data_uri(file: Path) -> str:
