@@ -126,7 +126,8 @@ def test_the_right_pictogram_is_on_top_in_every_language(browser, origin, names,
     def shoot(page, name):
         if shots:
             page.wait_for_load_state("networkidle")
-            page.screenshot(path=str(Path(shots) / f"{name}.png"))
+            Path(shots).mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=Path(shots) / f"{name}.png")
 
     with visiting(browser, origin) as visit:
         page = visit()
