@@ -212,14 +212,17 @@ def test_modes_of_pictures(store, model, tmp_path):
     turned[0x0112] = 6
     turned.get_ifd(0x8769)[0x9003] = "2024:05:01 10:00:00"
     Image.new("RGB", (40, 20), "red").save(folder / "turned.jpg", exif=turned)
+    heif = pytest.importorskip("pillow_heif", reason="HEIC needs the extra [heic]")
+    heif.from_pillow(Image.new("RGB", (64, 64), "red")).save(folder / "phone.heic")
     report = run(folder, store, model)
-    assert (report.new, report.skipped) == (5, [])
+    assert (report.new, report.skipped) == (6, [])
     hits = {Path(hit.path).name: hit for hit in store.search(np.eye(1, model.dim, dtype=np.float32), 9, exact=True)[0]}
     colours = {name: Image.open(io.BytesIO(store.thumbnail(hit.id))).getpixel((5, 5)) for name, hit in hits.items()}
     close = pytest.approx
     assert colours["deep.png"] == close((156, 156, 156), abs=2)  # 40,000 / 256, and not white
     assert colours["clear.png"] == close((255, 255, 255), abs=2)
     assert colours["moving.gif"] == close((254, 0, 0), abs=4)
+    assert colours["phone.heic"] == close((254, 0, 0), abs=8)
     assert colours["cmyk.jpg"] == close((254, 0, 0), abs=12)
     assert (hits["turned.jpg"].width, hits["turned.jpg"].height) == (20, 40)
     assert hits["turned.jpg"].taken == 1714557600

@@ -106,7 +106,10 @@ def serve(
         typer.Option(envvar="BABELCLIP_TOKEN", help="Wanted of every request; beyond loopback one is made if none is."),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Of the text tower.  [default: one a core]")] = None,
-    precision: Annotated[str, typer.Option(help="Of the text tower in ONNX: float32 or int8; or torch.")] = "float32",
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Of the text tower: float32 or int8 in ONNX, or torch.  [default: float32, on a CPU]"),
+    ] = None,
     device: Device = None,
 ) -> None:
     """Answer searches over HTTP, with a page for the browser; packs can be installed while it runs."""

@@ -13,6 +13,7 @@ from babelclip.cli.place import Place, load_model, model_of, place_of
 from babelclip.data import user_cache
 from babelclip.errors import MissingExtraError, SettingError
 from babelclip.export import with_onnx
+from babelclip.packs import Polyglot
 from babelclip.search.open import open_store
 from babelclip.search.web.service import Service
 
@@ -21,7 +22,9 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - recognised, not bound
 
 
-def run_serve(place: Place, *, host: str, port: int, token: str | None, threads: int | None, precision: str) -> None:
+def run_serve(
+    place: Place, *, host: str, port: int, token: str | None, threads: int | None, precision: str | None
+) -> None:
     """Load everything, say where the page is, and serve until interrupted.
 
     Args:
@@ -30,7 +33,8 @@ def run_serve(place: Place, *, host: str, port: int, token: str | None, threads:
         port: 0 for a free one.
         token: what is wanted of every request; beyond loopback one is made where none is given.
         threads: of the text tower.
-        precision: of the text tower in ONNX, ``float32`` or ``int8``, or ``torch``; on a GPU always ``torch``.
+        precision: of the text tower in ONNX, ``float32`` or ``int8``, or ``torch``; by default float32 where
+            onnxruntime is installed and there is no GPU.
 
     Raises:
         SettingError: the port is taken or the address is not this machine's.
@@ -46,8 +50,7 @@ def run_serve(place: Place, *, host: str, port: int, token: str | None, threads:
         torch.set_num_threads(threads)
     opened = open_store(place_of(place.store))
     polyglot = load_model(opened, place)
-    if precision != TORCH and polyglot.encoder.device.type == "cpu":
-        polyglot = with_onnx(polyglot, precision=precision, threads=threads, cache=user_cache())
+    polyglot = _fast(polyglot, precision, threads)
     service = Service(polyglot, opened, Path(model_of(opened, place)))
     if host not in LOOPBACK and token is None:
         token = secrets.token_urlsafe(24)
@@ -65,6 +68,19 @@ def run_serve(place: Place, *, host: str, port: int, token: str | None, threads:
                             server_header=False, h11_max_incomplete_event_size=64 * 1024)  # fmt: skip
     uvicorn.Server(config).run(sockets=[listening])
     opened.close()
+
+
+def _fast(polyglot: Polyglot, precision: str | None, threads: int | None) -> Polyglot:
+    """Let the texts go through onnxruntime, unless told otherwise; by default only where it is installed."""
+    if precision == TORCH or polyglot.encoder.device.type != "cpu":
+        return polyglot
+    try:
+        return with_onnx(polyglot, precision=precision or "float32", threads=threads, cache=user_cache())
+    except MissingExtraError as error:
+        if precision is not None:
+            raise
+        note(f"{error.what}; texts go through torch, which is slower")
+        return polyglot
 
 
 def _bind(host: str, port: int) -> socket.socket:
