@@ -18,18 +18,22 @@ _HOME = {
     "BabelclipError": "babelclip.errors",
     "Pack": "babelclip.packs",
     "Polyglot": "babelclip.packs",
+    "Query": "babelclip.search.query",
+    "Searcher": "babelclip.search.query",
     "Student": "babelclip.continual",
     "TaskSettings": "babelclip.config",
+    "index_folders": "babelclip.search.index",
     "learn_pack": "babelclip.packs",
     "load": "babelclip.continual",
     "load_pack": "babelclip.packs",
+    "open_store": "babelclip.search.open",
     "save_pack": "babelclip.packs",
     "read_captions": "babelclip.data",
     "read_results": "babelclip.evaluation",
 }
 __all__ = [
-    "BabelclipError", "Pack", "Polyglot", "Student", "TaskSettings", "__version__", "learn_pack", "load", "load_pack",
-    "read_captions", "read_results", "save_pack",
+    "BabelclipError", "Pack", "Polyglot", "Query", "Searcher", "Student", "TaskSettings", "__version__",
+    "index_folders", "learn_pack", "load", "load_pack", "open_store", "read_captions", "read_results", "save_pack",
 ]  # fmt: skip
 
 

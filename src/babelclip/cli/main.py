@@ -92,7 +92,7 @@ def demo(
     ] = None,
     methods: Annotated[
         str, typer.Option(help="Methods to compare, separated by commas (docs/methods.md).")
-    ] = "cll,cll+teir",
+    ] = "cll,cll+teir,packs-routed",
     changes: Changes = None,
     device: Device = None,
 ) -> None:
