@@ -33,7 +33,7 @@ def run_search(query: Query, place: Place, *, as_json: bool, thumbnails: bool | 
     polyglot = load_model(opened, place)
     answer = Searcher(polyglot, opened).search(query)
     if as_json:
-        console.print_json(json.dumps(answer_as_json(answer, query.text, len(opened))))
+        console.print_json(json.dumps(answer_as_json(answer, query.text)))
         return
     if answer.route is not None:
         console.print(_describe_route(answer.route, polyglot, given=answer.given), markup=False)

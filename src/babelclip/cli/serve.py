@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import socket
 from pathlib import Path
@@ -20,12 +21,14 @@ from babelclip.search.web.service import Service
 TORCH = "torch"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - recognised, not bound
+WAITING = 512
+"""Connections that may wait to be taken up."""
 
 
 def run_serve(
     place: Place, *, host: str, port: int, token: str | None, threads: int | None, precision: str | None
 ) -> None:
-    """Load everything, say where the page is, and serve until interrupted.
+    """Load everything, say where the page is, and serve until interrupted: Ctrl-C ends it in good order.
 
     Args:
         place: index and model.
@@ -44,6 +47,7 @@ def run_serve(
         import uvicorn
 
         from babelclip.search.web.app import make_app
+        from babelclip.search.web.protocol import TimedProtocol
     except ImportError as error:
         raise MissingExtraError(error.name or "fastapi", "serve", "Serving") from error
     if threads is not None:
@@ -64,10 +68,12 @@ def run_serve(
     if service.folder is None:
         note("packs that are installed into this server are forgotten when it ends; --model FOLDER keeps them")
     console.print(f"Open {address}" + (f"?token={token}" if token else ""), markup=False)
-    config = uvicorn.Config(app, log_level="warning", timeout_keep_alive=15, limit_concurrency=1024, backlog=512,
-                            server_header=False, h11_max_incomplete_event_size=64 * 1024)  # fmt: skip
-    uvicorn.Server(config).run(sockets=[listening])
-    opened.close()
+    config = uvicorn.Config(
+        app, http=TimedProtocol, ws="none", log_level="error", timeout_keep_alive=15, limit_concurrency=1024,
+        backlog=WAITING, server_header=False, h11_max_incomplete_event_size=64 * 1024,
+    )  # fmt: skip
+    with contextlib.closing(opened), contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
+        uvicorn.Server(config).run(sockets=[listening])
 
 
 def _fast(polyglot: Polyglot, precision: str | None, threads: int | None) -> Polyglot:
@@ -89,10 +95,12 @@ def _bind(host: str, port: int) -> socket.socket:
     Raises:
         SettingError: the port is taken or the address is not this machine's.
     """
-    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named, else asyncio leaves Nagle on
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(WAITING)  # whoever comes between the printed address and the first answer waits
     except OSError as error:
         listening.close()
         raise SettingError(

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 KEEP = timedelta(minutes=10)
 """How long other processes may go on reading what was replaced."""
 
-FRAGMENTS, CHANGED, OUTSIDE = 200, 0.2, 20_000
-"""A table is tidied when it lies in more small files than this, a larger share of its rows is new or gone, or more rows
-are outside the approximate index. LanceDB then writes a table of up to a million rows anew: not too often.
+FEW, EACH, CHANGED, OUTSIDE = 16, 5_000, 0.2, 20_000
+"""A table is tidied when it lies in more than a few small files and more than one for so many rows (a search opens each
+of them), a larger share of its rows is new or gone, or more rows are outside the approximate index. LanceDB then writes
+a table of up to a million rows anew: not too often.
 """
 
 LEARNING = {"max_iterations": 20, "sample_rate": 128}
@@ -249,7 +250,7 @@ def _tidy(table: Any, keys: Sequence[str]) -> None:
     outside = {column: table.index_stats(name).num_unindexed_rows for column, name in indices.items()}
     new = max((rows for column, rows in outside.items() if column in keys), default=0)
     gone = pieces["num_fragments"] * pieces["lengths"]["mean"] - total
-    many = pieces["num_small_fragments"] > FRAGMENTS
+    many = pieces["num_small_fragments"] > max(FEW, total / EACH)
     if many or max(new, gone) > CHANGED * total or outside.get("vector", 0) > OUTSIDE:
         table.optimize(cleanup_older_than=KEEP)
 

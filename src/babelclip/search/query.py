@@ -82,12 +82,14 @@ class Answer:
         route: the language of the text; None where there is no text.
         given: whether the language was given and not found out.
         seconds: what it took.
+        items: rows of the index when it was searched.
     """
 
     hits: list[Hit]
     route: Route | None
     given: bool
     seconds: float
+    items: int
 
 
 class Searcher:
@@ -124,16 +126,17 @@ class Searcher:
             query.check()
         routes = self._routes(queries)
         vectors = iter(self._encode(queries, routes))
-        directions = []
+        directions, total = [], len(self.store)
         for query in queries:
             wanted = [next(vectors)] if query.text.strip() else []
             unwanted = [next(vectors) for _ in query.minus]
-            wanted += [*self._pictures(query.pictures), *torch.from_numpy(self.store.vectors(query.like))]
+            wanted += self._pictures(query.pictures)
+            wanted += torch.from_numpy(self.store.vectors(query.like)) if query.like else []
             directions.append(torch.stack(wanted).sum(0) - WITHOUT * sum(unwanted, torch.zeros(self.about.dim)))
-        found = self._nearest(normalize(torch.stack(directions), dim=1).numpy(), queries)
+        found = self._nearest(normalize(torch.stack(directions), dim=1).numpy(), queries, total)
         seconds = time.perf_counter() - started
         return [
-            Answer(hits, route, _given(query), seconds)
+            Answer(hits, route, _given(query), seconds, total)
             for hits, query, route in zip(found, queries, routes, strict=True)
         ]
 
@@ -165,13 +168,12 @@ class Searcher:
         pixels = encoder.prepare([open_picture(one, most_pixels=MOST_PIXELS) for one in pictures])
         return list(normalize(encoder.encode_pixels(pixels), dim=1))
 
-    def _nearest(self, directions: NDArray[np.float32], queries: Sequence[Query]) -> list[list[Hit]]:
+    def _nearest(self, directions: NDArray[np.float32], queries: Sequence[Query], total: int) -> list[list[Hit]]:
         """The best row of each file; rows are asked for until there are k files or no more rows."""
         found: list[list[Hit]] = [[] for _ in queries]
         groups: dict[tuple[int, Filter], list[int]] = {}
         for number, query in enumerate(queries):
             groups.setdefault((query.k, query.where), []).append(number)
-        total = len(self.store)
         for (k, where), members in groups.items():
             rows, waiting = k, members
             while waiting and total:

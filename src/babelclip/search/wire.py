@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
 
 from babelclip.languages import language_name
 from babelclip.packs.router import Route
@@ -13,13 +12,13 @@ from babelclip.search.query import Answer
 Json = dict[str, object]
 
 
-def answer_as_json(answer: Answer, text: str, items: int) -> Json:
-    """Write an answer to a text among so many items."""
+def answer_as_json(answer: Answer, text: str) -> Json:
+    """Write an answer to a text."""
     return {
         "query": {"text": text},
         "language": route_as_json(answer.route, given=answer.given) if answer.route else None,
         "results": [hit_as_json(hit) for hit in answer.hits],
-        "items": items,
+        "items": answer.items,
         "milliseconds": round(1000 * answer.seconds, 2),
     }
 
@@ -42,12 +41,12 @@ def hit_as_json(hit: Hit) -> Json:
     return {
         "id": hit.id,
         "path": hit.path,
-        "name": PurePosixPath(hit.path).name,
+        "name": hit.path.rpartition("/")[2],
         "score": round(hit.score, 5),
         "kind": hit.kind,
         "moment": round(hit.moment, 3) if video else None,
         "seconds": round(hit.seconds, 3) if video else None,
         "width": hit.width,
         "height": hit.height,
-        "taken": datetime.fromtimestamp(hit.taken, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "taken": datetime.fromtimestamp(int(hit.taken // 1), UTC).isoformat()[:19] + "Z",
     }

@@ -14,6 +14,9 @@ Asked = TypeVar("Asked")
 Answered = TypeVar("Answered")
 
 
+_Waiting = tuple[Asked, asyncio.Future[Answered], asyncio.AbstractEventLoop]
+
+
 class BusyError(BabelclipError):
     """More is waiting than can be answered in good time."""
 
@@ -43,7 +46,7 @@ class Batcher(Generic[Asked, Answered]):
             tell: told the size of each batch.
         """
         self._answer, self._most, self._limit, self._tell = answer, most, limit, tell
-        self._queue: deque[tuple[Asked, asyncio.Future[Answered], asyncio.AbstractEventLoop]] = deque()
+        self._queue: deque[_Waiting[Asked, Answered]] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="batcher", daemon=True)
@@ -89,7 +92,7 @@ class Batcher(Generic[Asked, Answered]):
                 self._tell(len(batch))
                 self._answer_all(batch)
 
-    def _answer_all(self, batch: list[tuple[Asked, asyncio.Future[Answered], asyncio.AbstractEventLoop]]) -> None:
+    def _answer_all(self, batch: list[_Waiting[Asked, Answered]]) -> None:
         try:
             answers = self._answer([one for one, _, _ in batch])
         except Exception as error:  # whoever asked gets it
@@ -97,22 +100,23 @@ class Batcher(Generic[Asked, Answered]):
                 for one in batch:
                     self._answer_all([one])
             else:
-                _settle(batch[0][1], batch[0][2], error)
+                _settle(batch, [error])
             return
-        for (_, future, loop), answer in zip(batch, answers, strict=True):
-            _settle(future, loop, answer)
+        _settle(batch, answers)
 
 
-def _settle(future: asyncio.Future[Answered], loop: asyncio.AbstractEventLoop, result: Answered | Exception) -> None:
-    """Give a result or an error to whoever waits for it, in their own loop."""
+def _settle(batch: list[_Waiting[Asked, Answered]], results: Sequence[Answered | Exception]) -> None:
+    """Give results and errors to those who wait for them, in their own loop, which is woken once for all of them."""
 
-    def settle() -> None:
-        if future.cancelled():
-            return
-        if isinstance(result, Exception):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
+    def settle(here: asyncio.AbstractEventLoop) -> None:
+        for (_, future, loop), result in zip(batch, results, strict=True):
+            if loop is not here or future.cancelled():
+                continue
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
 
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(settle)
+    for loop in {loop for _, _, loop in batch}:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, loop)

@@ -44,7 +44,7 @@ def add_search(app: FastAPI, state: State) -> None:
     def found(answer: Answer, text: str) -> Json:
         if answer.route is not None:
             state.metrics.languages.labels(answer.route.tag).inc()
-        return answer_as_json(answer, text, len(state.service.searcher.store))
+        return answer_as_json(answer, text)
 
     @app.get("/search", response_model=schemas.Found)
     async def search(
