@@ -20,6 +20,7 @@ from torch.nn.functional import normalize
 
 from babelclip.encoders.pictures import open_picture
 from babelclip.errors import FormatError, SettingError
+from babelclip.languages import normalise_tag
 from babelclip.packs.polyglot import AUTO, Polyglot
 from babelclip.packs.router import Reason, Route
 from babelclip.search.claim import check_model
@@ -149,7 +150,7 @@ class Searcher:
             routes[number] = found[place] if found is not None else None
         for number, query in enumerate(queries):
             if query.texts and _given(query):
-                routes[number] = Route(str(query.language), 1.0, None, 0.0, Reason.ALONE)
+                routes[number] = Route(normalise_tag(str(query.language)), 1.0, None, 0.0, Reason.ALONE)
         return routes
 
     def _encode(self, queries: Sequence[Query], routes: Sequence[Route | None]) -> Tensor:

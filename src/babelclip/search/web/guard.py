@@ -85,7 +85,7 @@ class Guard:
             if foreign or headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
                 return 403, f"the request comes from another site, {origin!r}. Send it from the server's own page."
         announced = headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > _limit(scope):
+        if announced.isdecimal() and (len(announced) > 20 or int(announced) > _limit(scope)):
             return 413, _too_large(_limit(scope))
         if self._token is None or scope["path"] in self._free:
             return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mimetypes
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, File, Form
 from fastapi import Query as Parameter
@@ -36,6 +36,14 @@ Folder = Annotated[
 ]
 Day = Annotated[str | None, Parameter(max_length=10, description="Such as 2024-05-01.")]
 Kind = Annotated[Literal["picture", "video", ""] | None, Parameter(description="Of the results.")]
+
+_TEXT: dict[str, Any] = {"content": {"text/plain": {}}}
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"*/*": {}}},
+    206: {"description": "The ranges that were asked for", "content": {"*/*": {}}},
+    400: {"model": schemas.Error, "description": "Bad Request, or a range that is none", **_TEXT},
+    416: {"description": "The file has no such range", **_TEXT},
+}
 
 
 def add_search(app: FastAPI, state: State) -> None:
@@ -88,7 +96,7 @@ def add_files(app: FastAPI, state: State) -> None:
             raise HTTPException(404, f"nothing in the index has the id {id[:64]!r}. Search again.")
         return Response(content, media_type="image/jpeg", headers={"cache-control": "private, max-age=3600"})
 
-    @app.get("/original/{id}", response_class=FileResponse)
+    @app.get("/original/{id}", response_class=FileResponse, responses=_FILE)
     async def original(id: str) -> FileResponse:
         """Return the file of a picture or moment; ranges are understood."""
         path = await run_in_threadpool(state.service.searcher.store.path_of, id)

@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from babelclip.encoders.pictures import open_picture
 from babelclip.errors import SettingError
-from babelclip.languages import NATIVE, language_name, own_name
+from babelclip.languages import NATIVE, language_name, normalise_tag, own_name
 from babelclip.packs import Polyglot, install_pack, is_polyglot, load_pack
 from babelclip.packs.container import SUFFIX
 from babelclip.packs.pack import Pack
@@ -62,7 +62,7 @@ class Service:
         tags = [language for some, language in asked for _ in some]
         found = polyglot.route([text for text, tag in zip(texts, tags, strict=True) if tag in _OPEN])
         routed = iter(found.tags)
-        languages = [next(routed) if tag in _OPEN else str(tag) for tag in tags]
+        languages = [next(routed) if tag in _OPEN else normalise_tag(str(tag)) for tag in tags]
         vectors = normalize(polyglot.encode_texts(texts, language=tags), dim=1).numpy() if texts else _none(polyglot)
         result, start = [], 0
         for some, _ in asked:
