@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import random
 import re
@@ -22,7 +23,7 @@ from babelclip.search.open import open_store
 from babelclip.search.query import Query, Searcher
 
 BABELCLIP = (sys.executable, "-m", "babelclip")
-ENDED = (ConnectionError, urllib.error.URLError, TimeoutError)
+ENDED = (ConnectionError, urllib.error.URLError, http.client.HTTPException, TimeoutError)
 
 
 @dataclass
