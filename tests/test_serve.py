@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import shutil
 import struct
 import threading
 import time
@@ -224,6 +225,36 @@ def test_a_pack_is_installed_while_others_search(client, service, pack_file, tmp
     assert again.status_code == 409
     assert client.post("/languages?replace=true", content=pack_file.read_bytes()).status_code == 201
     assert client.get("/search", params={"q": "a red square", "language": "en"}).json()["results"] == before
+
+
+def test_packs_that_other_processes_install_and_remove_are_followed(service, pack_file, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("babelclip.search.web.app.FOLLOW_SECONDS", 0.05)
+    place = tmp_path / "my" / "de.babelpack"
+    with TestClient(make_app(service), base_url="http://localhost") as client:
+
+        def until(tags):
+            for _ in range(200):
+                if [one["tag"] for one in client.get("/languages").json()["languages"]] == tags:
+                    return
+                time.sleep(0.05)
+            pytest.fail(f"{tags} did not come")
+
+        shutil.copy(pack_file, place)
+        until(["en", "de"])
+        assert client.get("/search", params={"q": "ein quadrat in rot"}).json()["language"]["tag"] == "de"
+        place.write_bytes(b"damaged")  # what is installed stays
+        for _ in range(200):
+            if "not installed" in caplog.text:
+                break
+            time.sleep(0.05)
+        assert "de.babelpack" in caplog.text
+        until(["en", "de"])
+        (tmp_path / "my").rename(tmp_path / "away")  # a drive that is not there for a while
+        time.sleep(0.3)
+        until(["en", "de"])
+        (tmp_path / "away").rename(tmp_path / "my")
+        place.unlink()
+        until(["en"])
 
 
 def test_damaged_packs_change_nothing(client, service, pack_file, tmp_path):

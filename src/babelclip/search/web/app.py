@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,6 +28,9 @@ from babelclip.search.web.searching import add_files, add_search
 from babelclip.search.web.service import Service
 from babelclip.search.web.state import State
 
+_log = logging.getLogger(__name__)
+FOLLOW_SECONDS = 1.0
+"""Between two looks into the folder of packs."""
 PAGE = Path(__file__).parent.parent / "page"
 
 _ERRORS: dict[int | str, dict[str, Any]] = {
@@ -45,7 +50,9 @@ def make_app(service: Service, *, hosts: Sequence[str] = (), token: str | None =
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        following = asyncio.create_task(_follow(service))
         yield
+        following.cancel()
         await run_in_threadpool(state.close)
 
     app = FastAPI(
@@ -70,6 +77,16 @@ class _Page(StaticFiles):
         response = super().file_response(*arguments, **options)
         response.headers["cache-control"] = "no-cache"
         return response
+
+
+async def _follow(service: Service) -> None:
+    """Look into the folder of packs, again and again; a look that fails is told, and the next one is tried."""
+    while True:
+        await asyncio.sleep(FOLLOW_SECONDS)
+        try:
+            await run_in_threadpool(service.follow)
+        except OSError as error:
+            _log.warning("the folder of packs cannot be read: %s", error)
 
 
 def _tell_errors(app: FastAPI) -> None:

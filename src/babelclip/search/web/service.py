@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 from torch.nn.functional import normalize
 
 from babelclip.encoders.pictures import open_picture
-from babelclip.errors import SettingError
+from babelclip.errors import BabelclipError, FormatError, SettingError
+from babelclip.files import file_state
 from babelclip.languages import NATIVE, language_name, normalise_tag, own_name
 from babelclip.packs import Polyglot, install_pack, is_polyglot, load_pack
 from babelclip.packs.container import SUFFIX
+from babelclip.packs.installed import pack_files_of
 from babelclip.packs.pack import Pack
 from babelclip.search.query import MOST_PIXELS, Answer, Query, Searcher
 from babelclip.search.store import VectorStore
@@ -45,6 +48,8 @@ class Service:
         self.searcher = Searcher(polyglot, store)
         self.folder = folder if folder is not None and is_polyglot(folder) else None
         self._installing = threading.Lock()
+        self._seen: _Seen = {}
+        self._seen = self._look()
 
     @property
     def polyglot(self) -> Polyglot:
@@ -107,23 +112,72 @@ class Service:
         with self._installing, tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / f"pack{SUFFIX}"
             file.write_bytes(content)
-            polyglot = self.polyglot
-            pack = load_pack(file, polyglot.encoder, polyglot.base)
-            if pack.profiles is None:
-                raise SettingError(
-                    f"the pack {pack.language!r} was built without texts, so its language cannot be recognised",
-                    fix="Build it again with --data.",
-                )
-            grown = polyglot.install(pack, replace=replace)
-            grown.encode_texts(["a"], language=pack.language)  # makes its tokenizer, before anybody waits for it
-            grown.route(["a"])
+            pack = self._load(file)
+            grown = _ready(self.polyglot.install(pack, replace=replace), pack.language)
             if self.folder is not None:
-                install_pack(self.folder, pack, polyglot.encoder, replace=replace)
+                install_pack(self.folder, pack, grown.encoder, replace=replace)
+                self._seen = self._look()
             self.searcher = Searcher(grown, self.searcher.store)
         return pack.language
 
+    def follow(self) -> list[str]:
+        """Take over what other processes have installed into the folder, replaced in it or removed from it.
+
+        A pack that cannot be used is told in the log and left out; what is installed of its language stays.
+
+        Returns:
+            Tags of the languages that came, changed or went.
+        """
+        now = self._look()
+        if now == self._seen:
+            return []
+        with self._installing:
+            now, before = self._look(), self._seen
+            self._seen, grown, changed = now, self.polyglot, []
+            for tag in before.keys() - now.keys():
+                if tag in grown.packs:
+                    grown = grown.remove(tag)
+                    changed.append(tag)
+            for tag in sorted(tag for tag, state in now.items() if state != before.get(tag)):
+                try:
+                    pack = self._load(Path(str(self.folder)) / f"{tag}{SUFFIX}")
+                    if pack.language != tag:
+                        raise FormatError(f"the pack {tag}{SUFFIX} is for {pack.language!r}", fix="Rename it.")
+                    grown = _ready(grown.install(pack, replace=True), tag)
+                    changed.append(tag)
+                except BabelclipError as error:
+                    _log.warning("not installed: %s", error)
+            if changed:
+                self.searcher = Searcher(grown, self.searcher.store)
+        return changed
+
+    def _look(self) -> _Seen:
+        """The packs in the folder by tag, each with the size and time of its file; a folder that is gone is as it was."""
+        if self.folder is None or not is_polyglot(self.folder):
+            return self._seen
+        return {file.stem: file_state(file) for file in pack_files_of(self.folder)}
+
+    def _load(self, file: Path) -> Pack:
+        """A pack that can be routed to."""
+        pack = load_pack(file, self.polyglot.encoder, self.polyglot.base)
+        if pack.profiles is None:
+            raise SettingError(
+                f"the pack {pack.language!r} was built without texts, so its language cannot be recognised",
+                fix="Build it again with --data.",
+            )
+        return pack
+
+
+def _ready(polyglot: Polyglot, language: str) -> Polyglot:
+    """The same, with everything made that is made when it is first needed, before anybody waits for it."""
+    polyglot.encode_texts(["a"], language=language)
+    polyglot.route(["a"])
+    return polyglot
+
 
 _OPEN = (None, "auto")
+_Seen = dict[str, tuple[int, int] | None]
+_log = logging.getLogger(__name__)
 
 
 def _score(pack: Pack) -> float | None:
