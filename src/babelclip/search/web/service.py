@@ -152,7 +152,7 @@ class Service:
         return changed
 
     def _look(self) -> _Seen:
-        """The packs in the folder by tag, each with the size and time of its file; a folder that is gone is as it was."""
+        """Size and time of each pack in the folder, by tag; a folder that is gone is as it was."""
         if self.folder is None or not is_polyglot(self.folder):
             return self._seen
         return {file.stem: file_state(file) for file in pack_files_of(self.folder)}
