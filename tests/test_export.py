@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 from transformers import AutoProcessor, AutoTokenizer, CLIPModel
 
 import babelclip
@@ -43,8 +44,7 @@ def photo(tmp_path_factory):
 def exported(polyglot, tmp_path_factory):
     """Every target, of English and two packs."""
     place = tmp_path_factory.mktemp("exported")
-    if "onnx" not in sys.modules:
-        pytest.importorskip("onnx", reason="needs the extra [serve]")
+    pytest.importorskip("onnx", reason="needs the extra [serve]")
     for target in TARGETS:
         export_model(polyglot, place / target, to=target, languages=["en", "de", "ru"])
     return place
@@ -58,8 +58,6 @@ def texts_of(folder, texts=TEXTS):
 
 
 def images_of(folder, photo):
-    from PIL import Image
-
     model, processor = CLIPModel.from_pretrained(folder), AutoProcessor.from_pretrained(folder, backend="pil")
     with torch.inference_mode():
         return model.get_image_features(**processor(images=[Image.open(photo)], return_tensors="pt")).pooler_output
@@ -118,12 +116,17 @@ def test_the_readmes_of_transformers_and_onnx_run(polyglot, exported, photo, mon
 
 def test_onnx_graphs_are_checked_and_say_what_they_are(polyglot, exported):
     onnx = pytest.importorskip("onnx", reason="needs the extra [serve]")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra [serve]")
     for file in ("image.onnx", "de/text.onnx"):
         model = onnx.load(exported / "onnx" / file)
         onnx.checker.check_model(model, full_check=True)
         facts = {one.key: one.value for one in model.metadata_props}
         assert facts["opset"] == str(model.opset_import[0].version) == "23"
         assert facts["base_fingerprint"] == polyglot.encoder.fingerprint
+    session = onnxruntime.InferenceSession(exported / "onnx" / "image.onnx")
+    pixels = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    (found,) = session.run(None, {"pixel_values": pixels.numpy()})
+    assert_close(found, polyglot.encoder.encode_pixels(pixels), 1e-5)
     assert (facts["languages"], facts["precision"], facts["max_length"]) == ("de", "float32", "77")
 
 

@@ -37,7 +37,7 @@ def run_export(
     if shared and tags:
         left = [tag for tag in loaded.languages if tag not in found]
         if left:
-            note(f"not promised: {', '.join(left)}; the vocabulary is that of the last language named")
+            note(f"not exported: {', '.join(left)}")
     for tag, folder in found.items():
         console.print(f"{tag}: {folder}", markup=False)
     console.print(f"Written for {to}; {out / 'README.md'} says how to load it.", markup=False)
