@@ -79,7 +79,7 @@ def new_folder(folder: Path, *, inside: Path | None = None) -> Iterator[Path]:
     try:
         temporary.mkdir(parents=True)
         yield temporary
-        for file in temporary.iterdir():
+        for file in temporary.rglob("*"):
             _sync(file)
         _sync(temporary)
         temporary.rename(folder)

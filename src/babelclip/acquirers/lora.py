@@ -42,6 +42,15 @@ class LowRank(ByLanguage):
                     f"{layer}.{part}.b": torch.zeros(width, self._rank, device=encoder.device),
                 }
 
+    def change(self, language: str) -> dict[tuple[int, Part], Tensor]:
+        """Return what a language adds to the weights, (width, width) by layer and projection: (alpha / rank) B A."""
+        own = self.modules[self.owner(language)]
+        return {
+            (layer, part): own[f"{layer}.{part}.b"] @ own[f"{layer}.{part}.a"] * self._scale
+            for layer in range(self.shape.layers)
+            for part in PARTS
+        }
+
     def insert_type(self) -> Callable[[Grouped], Insert]:
         """Return what makes the insert of a batch."""
         return lambda grouped: _Insert(grouped, self._scale)

@@ -17,8 +17,8 @@ matrix products run on nodes, attention alone on texts, and the last layer at th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -26,8 +26,10 @@ from babelclip.errors import MissingExtraError, ModelError, UnknownNameError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from babelclip.encoders.base import TextTower
+    from babelclip.encoders.insert import TowerShape
 
 PRECISIONS = ("float32", "int8")
 OPSET = 23  # the first with Attention; onnxruntime runs it from 1.23 on
@@ -50,33 +52,57 @@ def build_text_tower(tower: TextTower, precision: str = "float32") -> bytes:
         ModelError: the graph has no such activation, or is too large for one file.
         MissingExtraError: the package ``onnx`` is not installed.
     """
-    if precision not in PRECISIONS:
-        raise UnknownNameError("precision", precision, PRECISIONS)
-    if tower.activation not in ACTIVATIONS:
-        raise ModelError(
-            f"no ONNX graph has been written for the activation {tower.activation!r}, known are "
-            f"{', '.join(sorted(ACTIVATIONS))}",
-            fix="Serve this base model without ONNX.",
-        )
-    graph = _Graph(tower, precision)
+    graph = Graph(tower, precision)
     if graph.size >= LARGEST:
         raise ModelError(
             f"the text tower has {graph.size / 1e9:.1f} GB in {precision}, an ONNX file at most {LARGEST / 1e9:.1f}",
             fix="Take int8, or serve this base model without ONNX.",
         )
     graph.write()
-    return graph.to_bytes()
+    floats, whole = graph.kinds.FLOAT, graph.kinds.INT64
+    inputs: dict[str, tuple[int, Sequence[int | str]]] = {
+        "rows": (floats, ["N", tower.shape.width]), "positions": (whole, ["N"]), "node_of": (whole, ["B", "L"]),
+        "places": (whole, ["N"]), "ends": (whole, ["B"]), "visible": (graph.kinds.BOOL, ["B", "L"]),
+    }  # fmt: skip
+    return graph.to_bytes("text_tower", inputs)
 
 
-class _Graph:
+class Tower(Protocol):
+    """What a graph needs of a tower, of texts or of pictures; see ``encoders.base.TextTower``."""
+
+    shape: TowerShape
+    activation: str
+    epsilon: float
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return all weights by name."""
+
+
+class Graph:
     """A graph that is being written; every method that makes a value returns its name."""
 
-    def __init__(self, tower: TextTower, precision: str) -> None:
+    def __init__(self, tower: Tower, precision: str) -> None:
+        """Begin with the weights of a tower.
+
+        Raises:
+            UnknownNameError: another precision.
+            ModelError: there is no such activation.
+            MissingExtraError: the package ``onnx`` is not installed.
+        """
+        if precision not in PRECISIONS:
+            raise UnknownNameError("precision", precision, PRECISIONS)
+        if tower.activation not in ACTIVATIONS:
+            raise ModelError(
+                f"no ONNX graph has been written for the activation {tower.activation!r}, known are "
+                f"{', '.join(sorted(ACTIVATIONS))}",
+                fix="Serve this base model without ONNX.",
+            )
         try:
             import onnx
         except ImportError as error:
-            raise MissingExtraError("onnx", "serve", "Exporting a text tower") from error
+            raise MissingExtraError("onnx", "serve", "Exporting a tower as ONNX") from error
         self._onnx, self._int8, self._shape = onnx, precision == "int8", tower.shape
+        self.kinds = onnx.TensorProto
         self._weights = {name: tensor.cpu().numpy() for name, tensor in tower.weights().items()}
         self._activate, self._epsilon = ACTIVATIONS[tower.activation], tower.epsilon
         self._nodes: list[Any] = []
@@ -101,21 +127,26 @@ class _Graph:
         normed = self._norm(pooled, "final_norm")
         self.node("Identity", self._product(self._operand(normed), self._weights["projection"], None), name="vectors")
 
-    def to_bytes(self) -> bytes:
-        """Return the finished model."""
-        helper, kinds = self._onnx.helper, self._onnx.TensorProto
-        floats, whole = kinds.FLOAT, kinds.INT64
-        inputs = [
-            ("rows", floats, ["N", self._shape.width]), ("positions", whole, ["N"]), ("node_of", whole, ["B", "L"]),
-            ("places", whole, ["N"]), ("ends", whole, ["B"]), ("visible", kinds.BOOL, ["B", "L"]),
-        ]  # fmt: skip
+    def to_bytes(
+        self, name: str, inputs: Mapping[str, tuple[int, Sequence[int | str]]], facts: Mapping[str, str] | None = None
+    ) -> bytes:
+        """Return the finished model, whose output is ``vectors`` (B, dim) float32.
+
+        Args:
+            name: of the graph.
+            inputs: type and shape by name.
+            facts: for the model's metadata.
+        """
+        helper = self._onnx.helper
         graph = helper.make_graph(
-            self._nodes, "text_tower", [helper.make_tensor_value_info(*one) for one in inputs],
-            [helper.make_tensor_value_info("vectors", floats, ["B", self._shape.dim])], self._constants,
+            self._nodes, name, [helper.make_tensor_value_info(key, *one) for key, one in inputs.items()],
+            [helper.make_tensor_value_info("vectors", self.kinds.FLOAT, ["B", self._shape.dim])], self._constants,
         )  # fmt: skip
         model = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="babelclip"
         )
+        if facts:
+            helper.set_model_props(model, dict(facts))
         content: bytes = model.SerializeToString()
         return content
 
@@ -199,33 +230,33 @@ class _Graph:
         scales = np.maximum(np.abs(weight).max(axis=1), np.float32(1e-30)) / np.float32(INT8_LIMIT)
         whole = self.constant(np.ascontiguousarray(np.rint(weight / scales[:, None]).astype(np.int8).T))
         product = self.node("MatMulInteger", value, whole, zero)
-        product = self.node("Cast", product, to=self._onnx.TensorProto.FLOAT)
+        product = self.node("Cast", product, to=self.kinds.FLOAT)
         product = self.node("Mul", product, self.node("Mul", scale, self.constant(scales)))
         return product if bias is None else self.node("Add", product, self.constant(bias))
 
 
-def _quick_gelu(graph: _Graph, value: str) -> str:
+def _quick_gelu(graph: Graph, value: str) -> str:
     factor = graph.constant(np.array(1.702, np.float32))
     return graph.node("Mul", value, graph.node("Sigmoid", graph.node("Mul", value, factor)))
 
 
-def _silu(graph: _Graph, value: str) -> str:
+def _silu(graph: Graph, value: str) -> str:
     return graph.node("Mul", value, graph.node("Sigmoid", value))
 
 
-def _relu(graph: _Graph, value: str) -> str:
+def _relu(graph: Graph, value: str) -> str:
     return graph.node("Relu", value)
 
 
-def _gelu(graph: _Graph, value: str) -> str:
+def _gelu(graph: Graph, value: str) -> str:
     return graph.node("Gelu", value)
 
 
-def _gelu_tanh(graph: _Graph, value: str) -> str:
+def _gelu_tanh(graph: Graph, value: str) -> str:
     return graph.node("Gelu", value, approximate="tanh")
 
 
-ACTIVATIONS: dict[str, Callable[[_Graph, str], str]] = {
+ACTIVATIONS: dict[str, Callable[[Graph, str], str]] = {
     "quick_gelu": _quick_gelu, "gelu": _gelu, "gelu_new": _gelu_tanh, "gelu_pytorch_tanh": _gelu_tanh, "relu": _relu,
     "silu": _silu,
 }  # fmt: skip

@@ -1,0 +1,231 @@
+"""What leaves babelclip in one folder: one vocabulary with its rows, and nothing that only babelclip can run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from tokenizers import Tokenizer, processors
+from torch import Tensor, nn
+
+from babelclip.acquirers.lora import LowRank
+from babelclip.encoders.clip import ClipEncoder
+from babelclip.errors import ModelError, SettingError, UnknownNameError
+from babelclip.languages import NATIVE, normalise_tag
+from babelclip.lexicon import Lexicon, MultilingualLexicon
+
+if TYPE_CHECKING:
+    from transformers import CLIPModel
+
+    from babelclip.acquirers import Learnt
+    from babelclip.continual import Student
+    from babelclip.encoders import DualEncoder
+    from babelclip.packs import Polyglot
+    from babelclip.packs.card import PackCard
+
+LEGACY_END = 2
+"""An end-of-text id that ``transformers`` takes for a mistake of old configs; it then pools at the largest id."""
+PARTS = {"query": "q_proj", "value": "v_proj"}
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """The content of one exported folder.
+
+    Attributes:
+        languages: that its texts may be in.
+        tokenizer: cuts them; puts start and end around them, and cuts them at the tower's limit.
+        table: (V, width) float32 row of each of its ids.
+        bos: id of the start token.
+        eos: id of the end-of-text token, where the tower pools; also padding.
+        max_length: longest text in tokens.
+        lora: what goes into the weights of the text tower, with the language whose it is; None for nothing.
+        cards: what the packs say of themselves.
+        shared: whether its languages share, and overwrite, one vocabulary.
+    """
+
+    languages: list[str]
+    tokenizer: Tokenizer
+    table: Tensor
+    bos: int
+    eos: int
+    max_length: int
+    lora: tuple[LowRank, str] | None = None
+    cards: list[PackCard] = field(default_factory=list)
+    shared: bool = False
+
+    def token(self, number: int) -> str:
+        """Return a token by its id."""
+        return str(self.tokenizer.id_to_token(number))
+
+    def model(self, encoder: DualEncoder) -> CLIPModel:
+        """Return a ``CLIPModel`` of ``transformers`` with these rows, on the CPU, that pools at the right token.
+
+        Raises:
+            ModelError: the base model is no ``CLIPModel``, or the end of its texts cannot be told to ``transformers``.
+        """
+        model: Any = check_family(encoder).load_whole().cpu().requires_grad_(False)
+        if self.eos == LEGACY_END:
+            raise ModelError(
+                f"the end-of-text id of {encoder.name!r} is {LEGACY_END}, which transformers does not pool at",
+                fix="Use the base model through babelclip.",
+            )
+        text = model.text_model
+        text.embeddings.token_embedding = nn.Embedding.from_pretrained(self.table.cpu().clone())
+        text.eos_token_id, config = self.eos, model.config.text_config
+        config.vocab_size = len(self.table)
+        config.bos_token_id, config.eos_token_id, config.pad_token_id = self.bos, self.eos, self.eos
+        if self.lora is not None:
+            kind, language = self.lora
+            for (layer, part), change in kind.change(language).items():
+                getattr(text.encoder.layers[layer].self_attn, PARTS[part]).weight += change.cpu()
+        return model
+
+    def tokenizer_file(self, *, ready: bool = False) -> str:
+        """Return ``tokenizer.json``.
+
+        Args:
+            ready: with truncation and padding, for those who use it without ``transformers``.
+        """
+        tokenizer = Tokenizer.from_str(self.tokenizer.to_str())
+        if ready:
+            tokenizer.enable_truncation(self.max_length)
+            tokenizer.enable_padding(pad_id=self.eos, pad_token=self.token(self.eos))
+        content: str = tokenizer.to_str(pretty=True)
+        return content
+
+    def tokenizer_config(self) -> str:
+        """Return ``tokenizer_config.json``: the file is used as it is, whatever a model's own class would make of it.
+
+        Text that looks like a special token is cut like any other.
+        """
+        end = self.token(self.eos)
+        return _json(
+            {
+                "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": self.max_length,
+                "bos_token": self.token(self.bos), "eos_token": end, "pad_token": end, "unk_token": end,
+                "split_special_tokens": True, "clean_up_tokenization_spaces": False,
+                "model_input_names": ["input_ids", "attention_mask"],
+            }
+        )  # fmt: skip
+
+
+def check_family(encoder: DualEncoder) -> ClipEncoder:
+    """Return a base model that other tools can load.
+
+    Raises:
+        ModelError: it is no ``CLIPModel``.
+    """
+    if not isinstance(encoder, ClipEncoder):
+        raise ModelError(
+            f"{encoder.name!r} is no CLIPModel of transformers, and no other family can leave yet",
+            fix="Use the model through babelclip.",
+        )
+    return encoder
+
+
+def leave_packs(polyglot: Polyglot, languages: Sequence[str] | None = None) -> dict[str, Leaving]:
+    """Return what leaves of a base model with packs: each language for itself.
+
+    Args:
+        polyglot: the base model and its packs.
+        languages: tags; by default all, English too.
+
+    Raises:
+        UnknownNameError: a language is not installed.
+        SettingError: a language has modules that no other tool can run.
+    """
+    found = {}
+    for tag in _tags(languages, polyglot.languages, "installed language"):
+        if tag == NATIVE:
+            found[tag] = _leaving([tag], polyglot.base, None, None)
+            continue
+        pack = polyglot.packs[tag]
+        learnt = pack.learnt(polyglot.base)
+        found[tag] = _leaving([tag], learnt.lexicon, tag, _lora(learnt, [tag]), cards=[pack.card])
+    return found
+
+
+def leave_shared(student: Student, languages: Sequence[str] | None = None) -> Leaving:
+    """Return what leaves of a shared lexicon: one vocabulary for its languages.
+
+    Args:
+        student: with what it has learnt.
+        languages: tags that are wanted: the vocabulary is that of the last one learnt among them, so that a single
+            language is cut as it was learnt; by default all, and the newest vocabulary.
+
+    Raises:
+        UnknownNameError: a language has not been learnt.
+        SettingError: the words are those of a multilingual language model, or a language has modules that no other tool
+            can run.
+    """
+    lexicon = student.lexicon
+    if isinstance(lexicon, MultilingualLexicon):
+        raise SettingError(
+            f"the languages {', '.join(lexicon.languages) or '(none)'} have the words of a multilingual language "
+            "model, projected to the tower's width, for which no other tool has a place",
+            fix="Learn without --lexicon, or use them through babelclip.",
+        )
+    known = lexicon.languages or [NATIVE]
+    tags = _tags(languages, known, "learnt language")
+    lora = _lora(student.learnt, tags)
+    if not lexicon.languages:
+        return _leaving(tags, lexicon, None, None)
+    last = max(tags, key=lambda tag: (lexicon.snapshots[tag].num_tokens, known.index(tag)))
+    return _leaving(tags, lexicon, last, lora, shared=True)
+
+
+def _tags(asked: Sequence[str] | None, known: Sequence[str], kind: str) -> list[str]:
+    """The tags that are wanted, each once."""
+    tags = list(dict.fromkeys(map(normalise_tag, known if asked is None else asked)))
+    for tag in tags:
+        if tag not in known:
+            raise UnknownNameError(kind, tag, known)
+    if not tags:
+        raise SettingError("no language is to be exported", fix=f"Give some of {', '.join(known)}.")
+    return tags
+
+
+def _lora(learnt: Learnt, tags: Sequence[str]) -> tuple[LowRank, str] | None:
+    """The one kind of modules that can become part of the weights, if a single language has it; refuse all others."""
+    found = None
+    for name, kind in learnt.acquirers.kinds.items():
+        for tag in filter(kind.active, tags):
+            if not isinstance(kind, LowRank):
+                raise SettingError(
+                    f"{tag!r} has modules of {name} in its text tower, which other tools cannot run",
+                    fix="Leave it out with --languages, learn it with a method without modules (such as cll) or with "
+                    "lora, or use it through babelclip (serve, Polyglot).",
+                )
+            if len(tags) > 1:
+                raise SettingError(
+                    f"{tag!r} has modules of {name}, which go into the weights of a folder of its own, but "
+                    f"{', '.join(tags)} are to share one",
+                    fix=f"Export it alone: --languages {tag}.",
+                )
+            found = (kind, tag)
+    return found
+
+
+def _leaving(
+    tags: list[str], lexicon: Lexicon, snapshot: str | None, lora: tuple[LowRank, str] | None, *,
+    cards: list[PackCard] | None = None, shared: bool = False,
+) -> Leaving:  # fmt: skip
+    """Put tokenizer and rows together."""
+    tokenizer = Tokenizer.from_str(lexicon.tokenizer(snapshot).to_str())
+    size = len(lexicon.table) if snapshot is None else lexicon.snapshots[snapshot].num_tokens
+    start, end = (lexicon.vocabulary.tokens[place] for place in (lexicon.bos, lexicon.eos))
+    tokenizer.post_processor = processors.RobertaProcessing(
+        (end, lexicon.eos), (start, lexicon.bos), trim_offsets=False, add_prefix_space=False
+    )
+    return Leaving(
+        tags, tokenizer, torch.as_tensor(lexicon.table[:size]), lexicon.bos, lexicon.eos, lexicon.max_length, lora,
+        cards or [], shared,
+    )  # fmt: skip
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=False, indent=2) + "\n"

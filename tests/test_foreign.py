@@ -1,0 +1,48 @@
+"""Exports in fresh environments with the foreign tool alone: the program of their README.md has babelclip's vectors.
+
+Run with BABELCLIP_FOREIGN=on (tests/foreign.py); `make test` skips them otherwise.
+"""
+
+import sys
+
+import numpy as np
+import pytest
+
+from babelclip.export import export_model
+from exports import TEXTS, assert_close, example, learn_packs, write_photo
+from foreign import python_of, run
+
+SAVE = """
+import importlib.util, sys
+assert importlib.util.find_spec("babelclip") is None
+import numpy
+numpy.savez("vectors.npz", texts=numpy.asarray(text_vectors), images=numpy.asarray(image_vectors))
+"""
+TARGETS = {"transformers": 1e-6, "sentence-transformers": 1e-6, "onnx": 1e-5}  # how near pictures come
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="an environment has no folder bin there")
+
+
+@pytest.fixture(scope="module")
+def polyglot(tiny, examples):
+    return learn_packs(tiny, examples, {"de": "cll", "ru": "lora"})
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_export_is_used_as_its_readme_says_without_babelclip(target, polyglot, pictoclip, tmp_path):
+    python_of(target)  # skips before anything is done
+    photo = write_photo(tmp_path)
+    for model, tags in ((polyglot, ["en", "de", "ru"]), (learn_nothing(pictoclip), ["en"])):
+        name = model.encoder.fingerprint[:8]
+        for tag in tags:
+            out = tmp_path / f"{name}-{tag}"
+            export_model(model, out, to=target, languages=[tag])
+            run(target, example(out / "README.md", TEXTS, photo) + SAVE, out)
+            found = np.load(out / "vectors.npz")
+            assert_close(found["texts"], model.encode_texts(TEXTS, language=tag), 1e-5)
+            assert_close(found["images"], model.encode_images([photo]), TARGETS[target])
+
+
+def learn_nothing(student):
+    """The built-in model as a polyglot."""
+    return learn_packs(student.encoder, {}, {})
