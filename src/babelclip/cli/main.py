@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from babelclip import __version__
+from babelclip.cli.inspect_app import inspect
 from babelclip.cli.pack_app import pack_app
 from babelclip.cli.report_app import report_app
 from babelclip.cli.search_app import index, search, serve
@@ -260,7 +261,7 @@ def tune(
     )  # fmt: skip
 
 
-for verb in (index, search, serve):
+for verb in (inspect, index, search, serve):
     app.command()(verb)
 
 
