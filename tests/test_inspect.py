@@ -86,6 +86,11 @@ def test_weights_of_foreign_families_are_not_loaded(foreign_folders, monkeypatch
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
+def test_limits_of_tower_and_tokenizer_are_told_apart(foreign_folders):
+    text = " ".join(run(foreign_folders / "chinese_clip").stdout.split())
+    assert "at most 512 tokens, 52 by its tokenizer; each token sees all others" in text
+
+
 def test_the_built_in_model_is_told_whole(pictoclip):
     found = inspect_model("pictoclip", device="cpu")
     facts = found.facts
@@ -283,6 +288,9 @@ def test_nothing_of_a_hub_is_fetched_but_small_files(tiny_folder, tmp_path, monk
     assert (found.reasons, found.fingerprint, found.speed) == ([], None, None)
     assert "hf download some/model" in found.notes[0]
     assert found.memory is not None
+    shutil.copy(tiny_folder / "model.safetensors", small)
+    assert find_model("some/model").here
+    (small / "model.safetensors").unlink()
     Api.held = ("pytorch_model.bin", "config.json")
     with pytest.raises(ModelError, match="pickled"):
         find_model("some/model")

@@ -71,7 +71,7 @@ def _facts(found: Inspection) -> dict[str, str]:
         "image tower": _tower(facts.image),
         "beside them": f"{facts.other:,} parameters" if facts.other > 2 else "",
         "pictures": _pictures(facts),
-        "texts": f"at most {_said(facts.context)} tokens{sees}",
+        "texts": f"at most {_said(facts.context)} tokens{_own_limit(facts)}{sees}",
         "pooling": facts.pooling + ids,
         "tokenizer": facts.no_tokenizer if facts.tokenizer is None else _tokenizer(facts.tokenizer),
         "shared space": f"{_said(facts.dim)} dimensions",
@@ -93,6 +93,12 @@ def _pictures(facts: ModelFacts) -> str:
     side = f"any size, at most {facts.patches:,} patches" if whole else f"{_said(facts.image_size)} px, patches"
     missing = "" if facts.prepares_pictures else "; no preprocessor_config.json"
     return f"{side} of {_said(facts.patch)} px{missing}"
+
+
+def _own_limit(facts: ModelFacts) -> str:
+    """What the tokenizer says, where it is less than what the tower takes."""
+    own = None if facts.tokenizer is None else facts.tokenizer.longest
+    return "" if own is None or facts.context is None or own >= facts.context else f", {own} by its tokenizer"
 
 
 def _tokenizer(one: TokenizerFacts) -> str:

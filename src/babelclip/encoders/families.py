@@ -96,15 +96,15 @@ def why_not(facts: ModelFacts) -> list[str]:
         )
     elif facts.family not in FAMILIES:
         found.append(f"babelclip has no loader for the family {facts.family} yet, only for {', '.join(FAMILIES)}")
-    if family.causal is False:
-        found.append(_BOTH_WAYS)
-    if facts.family in KNOWN_FAMILIES and facts.family != OPEN_CLIP and not family.first_end:
-        found.append(_POOLS.format(family.pooling))
+        if family.causal is False:
+            found.append(_BOTH_WAYS)
+        if facts.family in KNOWN_FAMILIES and not family.first_end:
+            found.append(_POOLS.format(family.pooling))
     found += _tokenizer_reasons(facts)
-    if facts.family in FAMILIES:
+    if facts.family == "clip":
         found += [f"the weight {name} is missing" for name in _CLIP_WEIGHTS if name not in facts.weights]
-        if not facts.prepares_pictures:
-            found.append("there is no preprocessor_config.json, so pictures cannot be prepared")
+    if facts.family in FAMILIES and not facts.prepares_pictures:
+        found.append("there is no preprocessor_config.json, so pictures cannot be prepared")
     return found + facts.problems
 
 

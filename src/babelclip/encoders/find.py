@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babelclip.encoders.facts import ModelFacts, read_facts
-from babelclip.encoders.headers import OPEN_CLIP_WEIGHTS, WEIGHTS, Weight, no_weights, read_headers
+from babelclip.encoders.headers import OPEN_CLIP_WEIGHTS, WEIGHTS, Weight, has_weights, no_weights, read_headers
 from babelclip.encoders.load import local_folder
 from babelclip.encoders.model_config import CONFIG, OPEN_CLIP_CONFIG
 from babelclip.errors import ModelError
@@ -48,20 +48,26 @@ def find_model(name: str) -> Found:
         if not any((folder / file).is_file() for file in (CONFIG, OPEN_CLIP_CONFIG)):
             return Found(folder, read_facts(folder, {}, name=name), here=False)  # says what is missing
         return Found(folder, read_facts(folder, read_headers(folder), name=name), here=True)
+    folder, weights = _look_at_hub(name)
+    here = weights is None
+    return Found(folder, read_facts(folder, read_headers(folder) if weights is None else weights, name=name), here)
+
+
+def _look_at_hub(name: str) -> tuple[Path, dict[str, Weight] | None]:
+    """Fetch the small files of a hub id; return their folder, and the headers of weights that are not there yet."""
     from huggingface_hub import HfApi, snapshot_download
 
     try:
         folder = Path(snapshot_download(name, allow_patterns=list(SMALL)))
-        if (folder / WEIGHTS).is_file() or any(folder.glob("*.safetensors")):
-            return Found(folder, read_facts(folder, read_headers(folder), name=name), here=True)
-        weights = _ask_headers(HfApi(), name)
-    except (OSError, ValueError, RuntimeError) as error:
+        return folder, None if has_weights(folder) else _ask_headers(HfApi(), name)
+    except ModelError:
+        raise
+    except Exception as error:  # the hub's client has kinds of its own for what can go wrong on the way
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ModelError(
             f"cannot look at {name!r} on the hub: {reason}",
             fix="Check the id (owner/name) and the connection, or give a folder of the model.",
         ) from error
-    return Found(folder, read_facts(folder, weights, name=name), here=False)
 
 
 def _ask_headers(api: HfApi, name: str) -> dict[str, Weight]:

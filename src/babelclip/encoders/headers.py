@@ -55,6 +55,14 @@ def read_headers(folder: Path) -> dict[str, Weight]:
     return found
 
 
+def has_weights(folder: Path) -> bool:
+    """Whether a folder holds all parts of a model's weights."""
+    try:
+        return bool(weight_files(folder))
+    except ModelError:
+        return False
+
+
 def weight_files(folder: Path) -> list[Path]:
     """Return the safetensors files that hold a model.
 
