@@ -153,7 +153,7 @@ def _show_cost(found: Inspection) -> None:
         return
     memory, speed = found.memory, found.speed
     facts = {
-        "memory": f"at most {_size(memory.total)}, beside 0.5 GB of interpreter and libraries",
+        "memory": f"about {_size(memory.total)}, beside 0.5 GB of interpreter and libraries",
         "model": _size(memory.model),
         "lexicon": f"{_size(memory.lexicon)}, with {found.new_rows:,} new tokens",
         "training": f"{_size(memory.training)}, if all rows are trained",

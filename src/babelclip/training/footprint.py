@@ -16,6 +16,8 @@ from babelclip.encoders.tower import encode_batch, pad
 BATCH = 32
 LENGTH = 16
 """Tokens of a text that is measured with, both special tokens included, where no texts are given."""
+HOLES = 2
+"""Memory of a process that grows, as a multiple of what is kept for the backward pass."""
 PICTURES = 64
 """Pictures that are looked at together."""
 
@@ -46,13 +48,13 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of a task in float32, at most.
+    """Bytes of a task in float32, estimated.
 
     Attributes:
         model: both towers.
         lexicon: the tables of token rows: before growing, after it, and after training.
         training: rows, gradient, both moments of the optimiser, and the rows as they were before the first step.
-        texts: what the text tower keeps for its backward pass.
+        texts: what the text tower keeps for its backward pass, and needs meanwhile.
         pictures: what the image tower needs while it looks at pictures, before training.
     """
 
@@ -77,12 +79,15 @@ def estimate_memory(sizes: Sizes, *, batch: int, length: int, new_rows: int) -> 
         model     4 P
         lexicon   4 W (V + 2 (V + N))
         training  4 W 5 (V + N)                   at most: only rows that the texts use are trained
-        texts     4 B T ((L - 1) (6 W + I) + 3 W + max(3 W, I))
+        texts     2 4 B T ((L - 1) (6 W + I) + 3 W)
         pictures  4 64 S (4 X + J)
 
     Of a layer the backward pass needs the inputs of both layer norms, queries, keys, values and their mix, each W wide,
     and the input of the activation, I wide; of the last layer, which is computed at the end only, one input, keys and
-    values. The text tower sees no padding and no beginning twice, so real batches need less.
+    values. The factor 2 is for what is needed for a moment and for the holes that it leaves between what is kept: on a
+    processor the memory of a process grew by 1.5 to 2 times of what is kept. The text tower sees no padding and no
+    beginning twice, so real batches need less. For 12 layers of width 512 and 32 texts of 77 tokens it gives 1.85 GB
+    with interpreter and libraries; processes had peaks of 1.77 to 1.89 GB.
 
     Args:
         sizes: of the model.
@@ -92,10 +97,9 @@ def estimate_memory(sizes: Sizes, *, batch: int, length: int, new_rows: int) -> 
     """
     grown = sizes.rows + new_rows
     kept = (sizes.layers - 1) * (6 * sizes.width + sizes.inner) + 3 * sizes.width
-    passing = max(3 * sizes.width, sizes.inner)
     return Memory(
         model=4 * sizes.parameters, lexicon=4 * sizes.width * (sizes.rows + 2 * grown),
-        training=4 * sizes.width * 5 * grown, texts=4 * batch * length * (kept + passing),
+        training=4 * sizes.width * 5 * grown, texts=HOLES * 4 * batch * length * kept,
         pictures=4 * PICTURES * sizes.places * (4 * sizes.image_width + sizes.image_inner),
     )  # fmt: skip
 
