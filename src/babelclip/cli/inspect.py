@@ -153,12 +153,12 @@ def _show_cost(found: Inspection) -> None:
         return
     memory, speed = found.memory, found.speed
     facts = {
-        "memory": f"about {_size(memory.total)}, beside 0.5 GB of interpreter and libraries",
-        "model": _size(memory.model),
-        "lexicon": f"{_size(memory.lexicon)}, with {found.new_rows:,} new tokens",
-        "training": f"{_size(memory.training)}, if all rows are trained",
-        "texts": f"{_size(memory.texts)}, {found.batch} texts of {_said(found.facts.context)} tokens in a step",
-        "pictures": f"{_size(memory.pictures)}, before training; of the two the larger counts",
+        "memory": f"about {_about(memory.total)}, beside 0.5 GB of interpreter and libraries",
+        "model": _about(memory.model),
+        "lexicon": f"{_about(memory.lexicon)}, with {found.new_rows:,} new tokens",
+        "training": f"{_about(memory.training)}, if all rows are trained",
+        "texts": f"{_about(memory.texts)}, {found.batch} texts of {_said(found.facts.context)} tokens in a step",
+        "pictures": f"{_about(memory.pictures)}, before training; of the two the larger counts",
         "speed": "" if speed is None else f"{speed.texts_per_second:,.0f} texts/s forward and backward, "
         f"{speed.batch} texts of {speed.length:.1f} tokens at a time, {speed.device}"
         + f", {speed.threads} thread{'s' * (speed.threads > 1)}" * (speed.device == "cpu"),
@@ -208,3 +208,8 @@ def _percent(share: float) -> str:
 def _size(number: int) -> str:
     """Bytes in MB or GB."""
     return f"{number / 1e9:.2f} GB" if number >= 1e9 else f"{number / 1e6:.2f} MB"
+
+
+def _about(number: int) -> str:
+    """Bytes of an estimate, in whole MB or tenths of a GB."""
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"

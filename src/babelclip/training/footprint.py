@@ -86,8 +86,8 @@ def estimate_memory(sizes: Sizes, *, batch: int, length: int, new_rows: int) -> 
     and the input of the activation, I wide; of the last layer, which is computed at the end only, one input, keys and
     values. The factor 2 is for what is needed for a moment and for the holes that it leaves between what is kept: on a
     processor the memory of a process grew by 1.5 to 2 times of what is kept. The text tower sees no padding and no
-    beginning twice, so real batches need less. For 12 layers of width 512 and 32 texts of 77 tokens it gives 1.85 GB
-    with interpreter and libraries; processes had peaks of 1.77 to 1.89 GB.
+    beginning twice, so real batches need less. For a model of 198 MB with 12 layers of width 512 and 32 texts of 77
+    tokens it gives 1.85 GB with interpreter and libraries; processes had peaks of 1.77 to 1.89 GB.
 
     Args:
         sizes: of the model.
