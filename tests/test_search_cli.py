@@ -85,7 +85,7 @@ def test_index_then_search_then_again(call, photos, packs):
     code, out, _ = call("search", "ein quadrat in rot", "-k", 3)
     assert code == 0
     assert re.match(r"Language: German \(de\), \d+% sure", out), out
-    assert len(re.findall(r"0\.\d{3}  .*/photos/\d-\d\.png  20 x 20", out)) == 3, out
+    assert len(re.findall(r"^ \d  0\.\d{3}  /.* 20 x 20", out, re.MULTILINE)) == 3, out
     code, out, _ = call("search", "a red square", "--language", "en", "--json")
     answer = json.loads(out)
     assert (answer["language"]["tag"], answer["language"]["given"], len(answer["results"])) == ("en", True, 10)

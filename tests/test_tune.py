@@ -223,9 +223,10 @@ def test_the_folder_is_an_ordinary_model(tiny, tiny_folder, tuned_folder, englis
 def test_files_of_a_hub_are_written_anew_and_mean_the_same(tiny, tiny_folder, tmp_path, monkeypatch):
     encoder = copy(tiny)
     encoder.source = "owner/tiny"
-    given = SimpleNamespace(from_pretrained=lambda _: AutoTokenizer.from_pretrained(tiny_folder))
+    own = AutoTokenizer.from_pretrained(tiny_folder)
+    given = SimpleNamespace(from_pretrained=lambda _: own)
     with monkeypatch.context() as patch:
-        patch.setattr("babelclip.encoders.clip.AutoTokenizer", given)
+        patch.setattr("transformers.AutoTokenizer", given)
         encoder.write_whole(tiny.load_whole(), tmp_path)
     assert load_encoder(tmp_path, device="cpu").fingerprint == tiny.fingerprint
 

@@ -10,7 +10,11 @@ from typing import Annotated
 import typer
 
 from babelclip import __version__
+<<<<<<< HEAD
 from babelclip.cli.export_app import export
+=======
+from babelclip.cli.inspect_app import inspect
+>>>>>>> inspect
 from babelclip.cli.pack_app import pack_app
 from babelclip.cli.report_app import report_app
 from babelclip.cli.search_app import index, search, serve
@@ -261,7 +265,11 @@ def tune(
     )  # fmt: skip
 
 
+<<<<<<< HEAD
 for verb in (export, index, search, serve):
+=======
+for verb in (inspect, index, search, serve):
+>>>>>>> inspect
     app.command()(verb)
 
 

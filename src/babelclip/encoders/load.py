@@ -40,19 +40,11 @@ def load_encoder(
         UnknownNameError: its family has no loader yet.
     """
     chosen = _find_device(device)
-    source = _ASSETS / DEFAULT_MODEL if str(name) == DEFAULT_MODEL else Path(name)
-    looks_local = (
-        source.is_dir() or source.is_absolute() or str(name).startswith((".", "~")) or str(name).count("/") != 1
-    )
     try:
-        if source.is_dir():
+        source = local_folder(name)
+        if source is not None:
             family = json.loads((source / "config.json").read_text())["model_type"]
             return FAMILIES[family](source, name=str(name), device=chosen, frames=frames)
-        if looks_local:
-            raise ModelError(
-                f"there is no folder {str(name)!r}",
-                fix=f"Give a CLIPModel folder, a hub id (owner/name), or {DEFAULT_MODEL!r} for the built-in model.",
-            )
         from transformers import AutoConfig
 
         family = AutoConfig.from_pretrained(str(name)).model_type
@@ -65,6 +57,23 @@ def load_encoder(
             fix="Give a complete CLIPModel folder (config.json, model.safetensors, tokenizer.json, "
             "preprocessor_config.json) or a hub id that this machine can reach.",
         ) from error
+
+
+def local_folder(name: str | Path) -> Path | None:
+    """Return the folder that a model's name stands for; None where it is a hub id.
+
+    Raises:
+        ModelError: the name is a path, and there is no such folder.
+    """
+    source = _ASSETS / DEFAULT_MODEL if str(name) == DEFAULT_MODEL else Path(name)
+    if source.is_dir():
+        return source
+    if source.is_absolute() or str(name).startswith((".", "~")) or str(name).count("/") != 1:
+        raise ModelError(
+            f"there is no folder {str(name)!r}",
+            fix=f"Give a CLIPModel folder, a hub id (owner/name), or {DEFAULT_MODEL!r} for the built-in model.",
+        )
+    return None
 
 
 def _find_device(name: str | None) -> torch.device:

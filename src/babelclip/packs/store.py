@@ -94,6 +94,20 @@ def load_card(path: Path | str) -> PackCard:
     return _checked(read_files(Path(path)), Path(path))
 
 
+def count_contents(path: Path | str) -> tuple[PackCard, int, int]:
+    """Return what a pack says of itself, how many rows it has, and how many new tokens; its base model is not needed.
+
+    Raises:
+        FormatError: it is no pack, or damaged.
+    """
+    files = read_files(Path(path))
+    card = _checked(files, Path(path))
+    try:
+        return card, len(_tensors(files[ROWS], ROWS)["ids"]), len(json.loads(files[VOCABULARY])["tokens"])
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise FormatError(f"it cannot be read ({error})", file=path, fix=_DAMAGED) from error
+
+
 def load_pack(path: Path | str, encoder: DualEncoder, base: Lexicon) -> Pack:
     """Read a pack and check everything in it.
 
