@@ -10,11 +10,8 @@ from typing import Annotated
 import typer
 
 from babelclip import __version__
-<<<<<<< HEAD
 from babelclip.cli.export_app import export
-=======
 from babelclip.cli.inspect_app import inspect
->>>>>>> inspect
 from babelclip.cli.pack_app import pack_app
 from babelclip.cli.report_app import report_app
 from babelclip.cli.search_app import index, search, serve
@@ -265,11 +262,7 @@ def tune(
     )  # fmt: skip
 
 
-<<<<<<< HEAD
-for verb in (export, index, search, serve):
-=======
-for verb in (inspect, index, search, serve):
->>>>>>> inspect
+for verb in (index, search, serve, inspect, export):
     app.command()(verb)
 
 
