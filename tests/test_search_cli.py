@@ -245,3 +245,16 @@ def test_help_names_all_three_and_imports_no_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     names = {command.callback.__name__ for command in app.registered_commands}
     assert {"index", "search", "serve"} <= names
+
+
+def test_above_the_limit_it_is_said_how_search_goes(call, photos, tiny_folder, monkeypatch):
+    monkeypatch.setattr("babelclip.search.approximate.fit.__kwdefaults__", {"limit": 10, "wanted": 0.95, "queries": 20})
+    monkeypatch.setattr("babelclip.cli.index.EXACT_UP_TO", 10)
+    _, out, _ = call("index", photos, "--model", tiny_folder)
+    assert re.search(r"Approximate index \w+, built now over 24 rows: recall@10 \d\.\d{3} of exact search \(20", out), (
+        out
+    )
+    (photos / "7-2.png").unlink()
+    monkeypatch.setattr("babelclip.search.index.fit", lambda store: store.drop())
+    _, out, _ = call("index", photos)
+    assert "Search is exact, and slow: no approximate index reached a recall@10 of 0.95" in out

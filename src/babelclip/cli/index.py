@@ -12,6 +12,7 @@ from babelclip.cli.console import console, note, program, progress_bars
 from babelclip.cli.place import Place, load_model, model_of, place_of
 from babelclip.data import read_image_vectors
 from babelclip.errors import MissingExtraError
+from babelclip.search.approximate import EXACT_UP_TO, WANTED
 from babelclip.search.claim import check_model
 from babelclip.search.index import index_folders
 from babelclip.search.looking import Limits
@@ -82,6 +83,8 @@ def _tell(report: Report, store: VectorStore, list_skipped: bool) -> None:
             f"Approximate index {report.index.kind}, {built} over {report.index.rows:,} rows: recall@10 "
             f"{report.index.recall:.3f} of exact search ({report.index.queries} queries)"
         )
+    elif len(store) > EXACT_UP_TO:
+        console.print(f"Search is exact, and slow: no approximate index reached a recall@10 of {WANTED}")
     if list_skipped:
         for one in report.skipped:
             console.print(f"skipped {one.file.path}: {one.reason}", markup=False)
