@@ -92,6 +92,15 @@ def test_index_then_search_then_again(call, photos, packs):
     assert answer["items"] == 24
 
 
+def test_where_nothing_has_changed_not_even_torch_is_imported(call, photos, tiny_folder, tmp_path):
+    call("index", photos, "--model", tiny_folder)
+    code = "import sys; from babelclip.cli.main import main; main(); sys.exit('torch' in sys.modules)"
+    command = [sys.executable, "-c", code, "index", photos, "--store", tmp_path / "index"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "0 new, 24 unchanged" in done.stdout
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_language_that_comes_later_needs_no_new_index(call, photos, packs, tiny_folder, tmp_path, tiny):
     empty = tmp_path / "later"
     call("index", photos, "--model", tiny_folder)

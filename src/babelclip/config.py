@@ -13,6 +13,9 @@ from babelclip.errors import SettingError, UnknownNameError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+DEFAULT_MODEL = "pictoclip"
+"""The base model that comes with babelclip."""
+
 Settings = TypeVar("Settings", bound="DataclassInstance")
 
 SCALE_PLACES = ("gradient", "update")

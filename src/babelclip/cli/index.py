@@ -7,10 +7,10 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from babelclip.cli.console import console, note, program, progress_bars
 from babelclip.cli.place import Place, load_model, model_of, place_of
-from babelclip.data import read_image_vectors
 from babelclip.errors import MissingExtraError
 from babelclip.search.approximate import EXACT_UP_TO, WANTED
 from babelclip.search.claim import check_model
@@ -20,6 +20,9 @@ from babelclip.search.open import open_store
 from babelclip.search.outcome import Report
 from babelclip.search.scan import scan
 from babelclip.search.store import VectorStore
+
+if TYPE_CHECKING:
+    from babelclip.data import ImageVectors
 
 SHOWN = 10
 """Reasons for skipping that are printed, most frequent first."""
@@ -48,7 +51,7 @@ def run_index(
         check_model(opened, about, load())  # a wrong model is refused, also where there is nothing to do
     usual = replace(Limits(), frames=about.frames) if about else Limits()
     chosen = replace(usual, **{name: value for name, value in limits.items() if value is not None})
-    given = read_image_vectors(vectors) if vectors else None
+    given = _read(vectors) if vectors else None
 
     def once() -> None:
         with progress_bars() as bars:
@@ -66,6 +69,12 @@ def run_index(
     else:
         once()
     opened.close()
+
+
+def _read(vectors: Path) -> ImageVectors:
+    from babelclip.data import read_image_vectors
+
+    return read_image_vectors(vectors)
 
 
 def _tell(report: Report, store: VectorStore, list_skipped: bool) -> None:

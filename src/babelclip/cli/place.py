@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babelclip.cli.console import quieten
+from babelclip.config import DEFAULT_MODEL
 from babelclip.search.store import VectorStore
 
 if TYPE_CHECKING:
@@ -39,8 +40,6 @@ def place_of(store: str | None) -> str:
 
 def model_of(store: VectorStore, place: Place) -> str:
     """Name of the model that was asked for, or that the index was made with; a folder by its whole path."""
-    from babelclip.encoders import DEFAULT_MODEL
-
     about = store.about()
     name = place.model or (about.model if about else DEFAULT_MODEL)
     return str(Path(name).resolve()) if Path(name).is_dir() else name

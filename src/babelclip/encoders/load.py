@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 
+from babelclip.config import DEFAULT_MODEL
 from babelclip.encoders.base import DualEncoder
 from babelclip.encoders.clip import ClipEncoder
 from babelclip.encoders.videos import FRAMES
 from babelclip.errors import ModelError, SettingError
 from babelclip.registry import Registry
 
-DEFAULT_MODEL = "pictoclip"
 _ASSETS = Path(__file__).parent.parent / "assets"
 
 Loader = Callable[..., DualEncoder]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from babelclip.data import ImageVectors
-from babelclip.encoders import DualEncoder
+from typing import TYPE_CHECKING
+
 from babelclip.errors import FormatError, SettingError
 from babelclip.search.store import About, VectorStore
+
+if TYPE_CHECKING:
+    from babelclip.data import ImageVectors
+    from babelclip.encoders import DualEncoder
 
 
 def claim(store: VectorStore, encoder: DualEncoder, *, model: str | None, frames: int) -> None:

@@ -19,15 +19,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn.functional import normalize
 
-from babelclip.data import ImageVectors
-from babelclip.encoders import DualEncoder
-from babelclip.encoders.base import Progress
 from babelclip.errors import DataError, MissingExtraError
 from babelclip.files import file_state
 from babelclip.search.approximate import check, fit
@@ -37,6 +33,11 @@ from babelclip.search.looking import Limits, Look, any_size, hash_file, look_at,
 from babelclip.search.outcome import Report
 from babelclip.search.scan import Scan, scan
 from babelclip.search.store import VectorStore
+
+if TYPE_CHECKING:
+    from babelclip.data import ImageVectors
+    from babelclip.encoders import DualEncoder
+    from babelclip.encoders.base import Progress
 
 BATCH, SECONDS, AHEAD = 64, 5.0, 32
 """Pictures through the tower at once; how long rows wait to be written; files opened ahead of the tower."""
@@ -250,6 +251,9 @@ class _Run:
 
     def _encode(self, looks: list[Look]) -> list[NDArray[np.float32] | None]:
         """(F, dim) unit vectors of each file."""
+        import torch  # where nothing has changed it is not needed, and importing it takes longer than all else
+        from torch.nn.functional import normalize
+
         if not looks:
             return []
         pixels = torch.cat([look.pixels for look in looks if look.pixels is not None])
@@ -260,6 +264,8 @@ class _Run:
 
     def _given(self, look: Look, vectors: ImageVectors) -> NDArray[np.float32] | None:
         """(1, dim) unit vector of a picture, by its path from the folder or its name; None where there is none."""
+        from torch.nn.functional import normalize
+
         path = Path(look.file.path)
         inside = [path.relative_to(folder) for folder in self.scan.folders if path.is_relative_to(folder)]
         for name in (*inside, Path(path.name)):

@@ -9,15 +9,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image
-from torch import Tensor
 
-from babelclip.encoders import DualEncoder
 from babelclip.encoders.pictures import open_picture
 from babelclip.encoders.videos import is_video, sample_frames
 from babelclip.errors import BabelclipError, DataError
 from babelclip.search.items import PICTURE, VIDEO, WHOLE, File, Kind
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from babelclip.encoders import DualEncoder
 
 THUMBNAIL = 256
 """Pixels on the longer side."""
