@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import random
 import re
 import signal
@@ -180,11 +181,11 @@ def test_nobody_holds_a_connection_by_sending_nothing(slow_server):
 
 
 def test_who_waits_for_an_answer_is_not_cut_off(slow_server):
-    with socket.create_connection(slow_server[0]) as connection:
-        connection.settimeout(20)
+    with contextlib.closing(http.client.HTTPConnection(*slow_server[0], timeout=20)) as connection:
         for _ in range(2):
-            connection.sendall(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
-            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+            connection.request("GET", "/slow")
+            with connection.getresponse() as answer:
+                assert (answer.status, len(answer.read()) > 0) == (200, True)
 
 
 def test_a_client_that_reads_nothing_does_not_keep_it_from_ending(slow_server):
