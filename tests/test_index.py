@@ -200,6 +200,16 @@ def test_what_cannot_be_indexed_is_listed_and_stops_nothing(place, store, model,
     assert "cut.png" not in {Path(one.file.path).name for one in store.skipped()}
 
 
+def test_what_was_too_large_is_tried_again_and_needs_no_model_while_it_is(place, store, model):
+    Image.new("L", (3000, 3000)).save(place / "large.png")
+    small, none = Limits(picture_pixels=2_000_000), lambda: pytest.fail("the model was loaded")
+    assert len(run(place, store, model, limits=small).skipped) == 1
+    again = index_folders([place], store, none, limits=small, note=lambda _: None)
+    assert (again.unchanged, len(again.skipped)) == (8, 1)
+    assert run(place, store, model).new == 1
+    assert list(store.skipped()) == []
+
+
 def test_modes_of_pictures(store, model, tmp_path):
     folder = tmp_path / "modes"
     folder.mkdir()

@@ -21,7 +21,7 @@ from babelclip.errors import FormatError, SettingError
 from babelclip.packs import Polyglot, install_pack, learn_pack
 from babelclip.search.filters import make_filter
 from babelclip.search.index import index_folders
-from babelclip.search.items import Filter
+from babelclip.search.items import Filter, Hit
 from babelclip.search.looking import Limits
 from babelclip.search.open import open_store
 from babelclip.search.query import WITHOUT, Query, Searcher
@@ -233,6 +233,18 @@ def test_a_video_is_found_once_at_its_best_moment(tiny, tmp_path):
     for hit in hits:
         assert hit.score == max(row.score for row in rows if row.path == hit.path)
     store.close()
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 5])
+def test_the_best_files_are_those_of_the_best_rows(searcher, k, monkeypatch):
+    """Rows of five videos in any order: the first k files of the rows, and the first row of each."""
+    owners = "bacabdcebadceeddcba"
+    rows = [Hit(str(n), name, "video", float(n), 0.0, 1, 1, 9.0, 1 - n / 100) for n, name in enumerate(owners)]
+    monkeypatch.setattr(type(searcher.store), "__len__", lambda _: len(rows))
+    monkeypatch.setattr(searcher.store, "search", lambda asked, many, _: [rows[:many] for _ in asked])
+    hits = searcher.search(Query("a red square", "en", k=k)).hits
+    assert [hit.path for hit in hits] == list(dict.fromkeys(owners))[:k]
+    assert [hit.id for hit in hits] == [str(owners.index(hit.path)) for hit in hits]
 
 
 def test_an_index_of_another_model_is_refused(searcher, deep):

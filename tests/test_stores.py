@@ -165,15 +165,15 @@ def test_a_file_is_indexed_or_skipped_never_both(full):
 def test_a_copy_has_the_rows_of_its_source(full):
     target = file("/elsewhere/it's.mp4", f"{1002:064x}", 7)
     full.put([], [Skipped(target, "was damaged")])
-    full.copy("/videos/2.mp4", target, taken=3.5)
-    full.copy("/videos/2.mp4", target, taken=3.5)
+    full.copy("/videos/2.mp4", target)
+    full.copy("/videos/2.mp4", target)
     source = [item for item in library() if item.file.path == "/videos/2.mp4"]
-    expected = [replace(item, file=target, taken=3.5) for item in source]
+    expected = [replace(item, file=target) for item in source]
     assert same(full.search(queries(), 200), slow_search(library() + expected, queries(), 200))
     assert list(full.files(["/elsewhere"])) == [target]
     assert not list(full.skipped())
     assert [full.thumbnail(item.id) for item in expected] == [item.thumbnail for item in source]
-    assert {hit.taken for hit in full.search(queries(1), 9, Filter(folders=("/elsewhere",)))[0]} == {3.5}
+    assert {hit.taken for hit in full.search(queries(1), 9, Filter(folders=("/elsewhere",)))[0]} == {source[0].taken}
     full.copy("/videos/3.mp4", replace(target, path="/elsewhere/b.mp4"))
     assert {hit.taken for hit in full.search(queries(1), 9, Filter(folders=("/elsewhere/b.mp4",)))[0]} == {1.6e9 + 3}
     with pytest.raises(UnknownNameError, match="/no/such"):

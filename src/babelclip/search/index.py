@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -29,9 +30,19 @@ from babelclip.files import file_state
 from babelclip.search.approximate import check, fit
 from babelclip.search.claim import check_frames, check_vectors, claim
 from babelclip.search.items import File, Item, Skipped
-from babelclip.search.looking import Limits, Look, any_size, hash_file, look_at, reason_of
+from babelclip.search.looking import (
+    NEEDS_VIDEO,
+    TOO_LARGE,
+    UNREADABLE,
+    Limits,
+    Look,
+    any_size,
+    hash_file,
+    look_at,
+    reason_of,
+)
 from babelclip.search.outcome import Report
-from babelclip.search.scan import Scan, scan
+from babelclip.search.scan import NEEDS_HEIC, Scan, scan
 from babelclip.search.store import VectorStore
 
 if TYPE_CHECKING:
@@ -41,6 +52,10 @@ if TYPE_CHECKING:
 
 BATCH, SECONDS, AHEAD = 64, 5.0, 32
 """Pictures through the tower at once; how long rows wait to be written; files opened ahead of the tower."""
+
+NO_VECTOR = "no vector in"
+AGAIN = (TOO_LARGE, UNREADABLE, NO_VECTOR, NEEDS_HEIC, NEEDS_VIDEO)
+"""How reasons begin that lie with the settings or this machine and not with the file: it is tried again in each run."""
 
 
 def index_folders(
@@ -74,12 +89,18 @@ def index_folders(
         check_frames(store, about, limits.frames)
 
     @functools.cache
-    def encoder() -> DualEncoder:
+    def load_once() -> DualEncoder:
         loaded = load()
         if vectors is not None:
             check_vectors(vectors, loaded)
         claim(store, loaded, model=model, frames=limits.frames)
         return loaded
+
+    lock = threading.Lock()
+
+    def encoder() -> DualEncoder:
+        with lock:  # whichever thread wants it first
+            return load_once()
 
     if about is None:
         encoder()
@@ -132,7 +153,7 @@ class _Run:
             known, skipped = self._known.get(file.path), before.get(file.path)
             if known is not None and _same(known, file):
                 report.unchanged += 1
-            elif skipped is not None and _same(skipped.file, file):
+            elif skipped is not None and _same(skipped.file, file) and not skipped.reason.startswith(AGAIN):
                 report.skipped.append(skipped)
             else:
                 todo.append(file)
@@ -154,7 +175,8 @@ class _Run:
         """Take files in their order; threads look ahead."""
         if not todo:
             return
-        self.encoder()  # before the threads want it
+        if self.vectors is not None:
+            self.encoder()  # says whether they are of its width; nothing else would ask for it
         bar = self.progress("indexing")
         waiting: list[Look] = []
         skipped: list[Skipped] = []
@@ -190,11 +212,14 @@ class _Run:
             file = hash_file(file, self.limits)
             if file.content in self._by_content:
                 return file
-            return look_at(file, self.encoder(), self.limits, prepare=self.vectors is None)
+            return self._open(file)
         except (DataError, MissingExtraError) as error:
             return reason_of(error)
         except MemoryError:
             return "too large for this machine's memory"
+
+    def _open(self, file: File) -> Look:
+        return look_at(file, self.limits, None if self.vectors is not None else self.encoder)
 
     def _take(self, file: File, future: Future[Look | File | str]) -> tuple[File, Look | str | None]:
         look = future.result()
@@ -208,7 +233,7 @@ class _Run:
         source = self._by_content.get(seen.content)
         if source is None:  # its file has changed since the thread asked
             try:
-                return file, look_at(seen, self.encoder(), self.limits, prepare=self.vectors is None)
+                return file, self._open(seen)
             except (DataError, MissingExtraError) as error:
                 return file, reason_of(error)
         self.store.copy(source, seen)
@@ -236,7 +261,7 @@ class _Run:
         items: list[Item] = []
         for look, rows in zip(looks, found, strict=True):
             if rows is None:
-                skipped.append(Skipped(look.file, f"no vector in {given.file.name if given else ''}"))
+                skipped.append(Skipped(look.file, f"{NO_VECTOR} {given.file.name if given else ''}"))
                 continue
             self._settle(look.file)
             if look.incomplete:

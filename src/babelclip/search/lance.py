@@ -166,7 +166,7 @@ class LanceStore(LanceFolder):
             merge = items.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
             merge.when_not_matched_by_source_delete(rows.one_of("path", paths)).execute(table)
 
-    def copy(self, source: str, target: File, *, taken: float | None = None) -> None:
+    def copy(self, source: str, target: File) -> None:
         """See ``VectorStore``.
 
         Raises:
@@ -180,7 +180,6 @@ class LanceStore(LanceFolder):
             raise UnknownRowError(self.place, source)
         columns: dict[str, list[Any]] = {"id": [item_id(target.path, moment) for moment in table["moment"].to_pylist()]}
         columns |= {name: [getattr(target, name)] * len(table) for name in rows.FILE}
-        columns |= {} if taken is None else {"taken": [taken] * len(table)}
         for name, values in columns.items():
             field = table.schema.field(name)
             table = table.set_column(table.schema.get_field_index(name), field, pa.array(values, field.type))

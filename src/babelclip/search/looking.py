@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 THUMBNAIL = 256
 """Pixels on the longer side."""
+TOO_LARGE, UNREADABLE, NEEDS_VIDEO = "too large", "cannot be read", "Reading videos needs"
+"""How reasons for skipping begin that lie with the settings or this machine."""
 
 
 @dataclass(frozen=True)
@@ -81,24 +83,23 @@ def hash_file(file: File, limits: Limits) -> File:
     limit = limits.video_bytes if video else limits.picture_bytes
     if file.bytes > limit:
         raise DataError(
-            f"too large: {file.bytes:,} bytes, at most {limit:,} are read", fix="Raise the limit.", file=file.path
+            f"{TOO_LARGE}: {file.bytes:,} bytes, at most {limit:,} are read", fix="Raise the limit.", file=file.path
         )
     try:
         with Path(file.path).open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror})", fix="Mend its rights.", file=file.path) from error
+        raise DataError(f"{UNREADABLE} ({error.strerror})", fix="Mend its rights.", file=file.path) from error
     return File(file.path, file.bytes, file.modified, digest)
 
 
-def look_at(file: File, encoder: DualEncoder, limits: Limits, *, prepare: bool = True) -> Look:
+def look_at(file: File, limits: Limits, encoder: Callable[[], DualEncoder] | None) -> Look:
     """Open a file and prepare what is on it.
 
     Args:
         file: with its hash.
-        encoder: the base model.
         limits: what is too large.
-        prepare: whether the image tower will see it.
+        encoder: gives the base model, asked once the file is open; None where the vectors are given.
 
     Raises:
         DataError: it is damaged, of another kind than it seems, or too large.
@@ -116,7 +117,7 @@ def look_at(file: File, encoder: DualEncoder, limits: Limits, *, prepare: bool =
         picture = open_picture(path, most_pixels=limits.picture_pixels)
         taken, pictures = _time(picture.info.get("taken"), taken), [picture]
     size = pictures[0].size
-    pixels = encoder.prepare(pictures) if prepare else None
+    pixels = encoder().prepare(pictures) if encoder is not None else None
     thumbnails = [_thumbnail(picture) for picture in pictures]
     return Look(file, kind, taken, size, seconds, moments, pixels, thumbnails, incomplete)
 

@@ -161,7 +161,7 @@ class PostgresStore(PostgresSchema):
                 rows = [[*_of_file("", one.file)[1:], one.reason.replace("\0", "\ufffd")] for one in skipped]
                 cursor.executemany(query, rows)
 
-    def copy(self, source: str, target: File, *, taken: float | None = None) -> None:
+    def copy(self, source: str, target: File) -> None:
         """See ``VectorStore``.
 
         Raises:
@@ -177,14 +177,14 @@ class PostgresStore(PostgresSchema):
                 self._forget(connection, [target.path])
             insert = self.sql(
                 "INSERT INTO {items} (id, path, bytes, modified, content, kind, moment, taken, width, height, seconds, "
-                "thumbnail, vector) SELECT %s, %s, %s, %s, %s, kind, moment, coalesce(%s::float8, taken), width, "
+                "thumbnail, vector) SELECT %s, %s, %s, %s, %s, kind, moment, taken, width, "
                 "height, seconds, thumbnail, vector FROM {items} WHERE path = %s AND moment = %s "
                 "ON CONFLICT (id) DO UPDATE SET bytes = excluded.bytes, modified = excluded.modified, "
-                "content = excluded.content, taken = excluded.taken"
+                "content = excluded.content"
             )
             for moment in moments:
                 of_file = _of_file(item_id(target.path, moment), target)
-                connection.execute(insert, [*of_file, taken, source, moment])
+                connection.execute(insert, [*of_file, source, moment])
 
     def remove(self, paths: Sequence[str]) -> None:
         """See ``VectorStore``."""

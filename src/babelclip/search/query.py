@@ -181,8 +181,10 @@ class Searcher:
                 hits = self.store.search(directions[waiting], min(rows, total), where)
                 again = []
                 for number, one in zip(waiting, hits, strict=True):
-                    found[number] = list({hit.path: hit for hit in reversed(one)}.values())[::-1][:k]
-                    found[number].sort(key=lambda hit: (-hit.score, hit.id))
+                    best: dict[str, Hit] = {}
+                    for hit in one:  # best first, so the first of a file is its best
+                        best.setdefault(hit.path, hit)
+                    found[number] = list(best.values())[:k]
                     if len(found[number]) < k and len(one) == rows and rows < total:
                         again.append(number)
                 rows, waiting = 4 * rows, again

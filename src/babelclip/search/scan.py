@@ -14,6 +14,8 @@ from babelclip.encoders.videos import SUFFIXES as VIDEOS
 from babelclip.errors import DataError
 from babelclip.search.items import File, Skipped
 
+NEEDS_HEIC = "HEIC pictures need"
+
 
 @dataclass
 class Scan:
@@ -84,7 +86,7 @@ class Scan:
         elif not found.st_size:
             self._skip(path, "empty", file)
         elif suffix in HEIC_SUFFIXES and "HEIF" not in known_formats():
-            self._skip(path, "HEIC pictures need: pip install 'babelclip[heic]'", file)
+            self._skip(path, f"{NEEDS_HEIC}: pip install 'babelclip[heic]'", file)
         else:
             return file
         return None

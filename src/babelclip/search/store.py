@@ -98,8 +98,8 @@ class VectorStore(Protocol):
         files are put again; never none.
         """
 
-    def copy(self, source: str, target: File, *, taken: float | None = None) -> None:
-        """Give a file the rows of another one with the same content; ``taken`` replaces theirs where given."""
+    def copy(self, source: str, target: File) -> None:
+        """Give a file the rows of another one with the same content."""
 
     def remove(self, paths: Sequence[str]) -> None:
         """Forget files, their rows or that they were skipped; unknown ones are no error."""

@@ -17,6 +17,10 @@ Answered = TypeVar("Answered")
 _Waiting = tuple[Asked, asyncio.Future[Answered], asyncio.AbstractEventLoop]
 
 
+LIMIT = 512
+"""Requests that may wait; below what the server takes up at once, so that the next one is told and not turned away."""
+
+
 class BusyError(BabelclipError):
     """More is waiting than can be answered in good time."""
 
@@ -33,7 +37,7 @@ class Batcher(Generic[Asked, Answered]):
     """
 
     def __init__(
-        self, answer: Callable[[list[Asked]], Sequence[Answered]], *, most: int = 64, limit: int = 1024,
+        self, answer: Callable[[list[Asked]], Sequence[Answered]], *, most: int = 64, limit: int = LIMIT,
         tell: Callable[[int], None] = lambda _: None,
     ) -> None:  # fmt: skip
         """Start the thread.
