@@ -221,12 +221,12 @@ def test_memory_is_what_the_backward_pass_keeps(pictoclip):
 
     chance = torch.Generator().manual_seed(1)
     some = [
-        [encoder.bos, *torch.randint(0, 3000, (length - 2,), generator=chance).tolist(), encoder.eos]
+        [encoder.frame.bos, *torch.randint(0, 3000, (length - 2,), generator=chance).tolist(), encoder.frame.eos]
         for _ in range(texts)
     ]
     rows = encoder.token_table.clone().requires_grad_()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        encode_batch(encoder, rows, pad(some, encoder.eos), encoder.eos)
+        encode_batch(encoder, rows, pad(some, encoder.frame.eos), encoder.frame.eos)
     measured = sum(size for size, _ in kept.values())
     sizes = Sizes(5_177_665, 3072, 192, 768, 4, 65, 192, 768)
     memory = estimate_memory(sizes, batch=texts, length=length, new_rows=2000)
@@ -237,7 +237,9 @@ def test_memory_is_what_the_backward_pass_keeps(pictoclip):
 
 
 def test_speed_is_measured_on_given_texts(tiny):
-    speed = measure_speed(tiny, [[tiny.bos, 5, tiny.eos], [tiny.bos, 6, 7, tiny.eos]], seconds=0)
+    speed = measure_speed(
+        tiny, [[tiny.frame.bos, 5, tiny.frame.eos], [tiny.frame.bos, 6, 7, tiny.frame.eos]], seconds=0
+    )
     assert (speed.batch, speed.length, speed.device) == (2, 3.5, "cpu")
     assert speed.texts_per_second > 0
 

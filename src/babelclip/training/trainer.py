@@ -52,7 +52,7 @@ class TaskTrainer:
             modules: trained in place, on the encoder's device.
         """
         lexicon = task.lexicon
-        specials = torch.tensor([lexicon.bos, lexicon.eos])
+        specials = torch.tensor(lexicon.frame.specials)
         row_ids = torch.cat([task.trained, method.extra_rows(task, replayed=False), specials]).unique()
         self.encoder, self.task, self.method, self.settings = encoder, task, method, settings
         self.workers = Workers(encoder.device, settings.precision)
