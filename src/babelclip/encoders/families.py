@@ -50,14 +50,14 @@ class Family:
 
 _LAST = "at the last of all places, which is padding for most texts; then a linear head"
 KNOWN_FAMILIES = {
-    "clip": Family("CLIP", True, "at the first end-of-text token", ("eos",)),
+    "clip": Family("CLIP", True, "at the first end-of-text token", ("eos",), start=("bos",), end=("eos",)),
     "metaclip_2": Family("MetaCLIP 2", True, "at the first end-of-text token", ("eos",)),
     "siglip": Family("SigLIP", False, _LAST, ("pad",), padded=True, start=()),
     "siglip2": Family("SigLIP 2, any size of picture", False, _LAST, ("pad",), padded=True, start=()),
     "chinese_clip": Family("Chinese CLIP", False, "at the first token", ("cls",)),
     "altclip": Family("AltCLIP", False, "at the first token; then a linear layer", ("bos",), offset=2),
     "vision-text-dual-encoder": Family("any two towers", None, "as its text model does (pooler_output)"),
-    OPEN_CLIP: Family("open_clip", None, "as open_clip's code does"),
+    OPEN_CLIP: Family("open_clip", None, "at the first end-of-text token, where its towers are CLIP's own"),
 }
 ENCODERS = ("bert", "camembert", "roberta", "xlm-roberta")
 """Text towers that babelclip can run where a family leaves them open."""
@@ -97,8 +97,9 @@ def why_not(facts: ModelFacts) -> list[str]:
         found.append(unknown_text_tower(facts.text.kind))
     found += facts.unmapped
     found += _tokenizer_reasons(facts, family)
-    if facts.family in _WEIGHTS:
-        found += [f"the weight {name} is missing" for name in _WEIGHTS[facts.family] if name not in facts.weights]
+    weights = {name.removeprefix("text.") if facts.family == OPEN_CLIP else name for name in facts.weights}
+    if not facts.unmapped:
+        found += [f"the weight {name} is missing" for name in _WEIGHTS.get(facts.family, ()) if name not in weights]
     if facts.family in FAMILIES and facts.family != OPEN_CLIP and not facts.prepares_pictures:
         found.append("there is no preprocessor_config.json, so pictures cannot be prepared")
     return found + facts.problems
@@ -113,6 +114,7 @@ _WEIGHTS = {
     "clip": _CLIP, "metaclip_2": _CLIP, "siglip": _SIGLIP, "siglip2": _SIGLIP, "chinese_clip": (_BERT, *_CLIP[1:]),
     "altclip": ("text_model.roberta.embeddings.word_embeddings.weight", *_CLIP[1:]),
     "vision-text-dual-encoder": (_BERT, "text_model.pooler.dense.weight", *_CLIP[1:]),
+    OPEN_CLIP: ("token_embedding.weight", "text_projection", "visual.conv1.weight", "visual.proj"),
 }  # fmt: skip
 """Weights that a model of a family must have, a few of them."""
 
@@ -132,6 +134,8 @@ def _tokenizer_reasons(facts: ModelFacts, family: Family) -> list[str]:
         found.append(f"its tokenizer has {one.tokens:,} tokens but ids up to {one.last_id:,}: ids have gaps")
     if facts.rows is not None and facts.rows < one.tokens:
         found.append(f"the tokenizer has {one.tokens:,} tokens but the token table has {facts.rows:,} rows")
+    if facts.family == OPEN_CLIP and not one.specials:
+        return found  # its tokenizer.json alone says what stands around a text
     wanted = [names for names in (family.start, family.end, ("pad",) if family.padded else ()) if names]
     missing = [names[0] for names in wanted if not set(names) & set(one.specials)]
     if missing:

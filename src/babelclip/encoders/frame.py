@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,14 @@ class Frame:
         max_length: longest input in tokens, special tokens included.
         padding: id that fills every text up to ``max_length``, for towers that read padding like any token (SigLIP);
             None for all others.
+        left: whether it fills them from the left.
     """
 
     bos: int | None
     eos: int
     max_length: int
     padding: int | None = None
+    left: bool = False
 
     @property
     def room(self) -> int:
@@ -37,9 +39,7 @@ class Frame:
         """Return the input of one text: cut at the tower's limit, keeping the end."""
         start = [] if self.bos is None else [self.bos]
         whole = [*start, *pieces[: self.room], self.eos]
-        return whole if self.padding is None else whole + [self.padding] * (self.max_length - len(whole))
-
-    def moved(self, places: Sequence[int]) -> Frame:
-        """Return the same with ids put through a table: ``places[id]``."""
-        bos, padding = (None if one is None else places[one] for one in (self.bos, self.padding))
-        return replace(self, bos=bos, eos=places[self.eos], padding=padding)
+        if self.padding is None:
+            return whole
+        filling = [self.padding] * (self.max_length - len(whole))
+        return filling + whole if self.left else whole + filling

@@ -16,7 +16,7 @@ class PostNormTextTower(ArrangedTower):
     """A BERT or RoBERTa of ``transformers`` with what its family puts behind it, from token rows to vectors."""
 
     def __init__(self, model: Any, head: Head) -> None:
-        """Arrange the weights of a model with ``embeddings`` and ``encoder.layer``.
+        """Arrange the weights of a model with ``embeddings`` and an ``encoder`` of ``layers``, or of ``layer``.
 
         All texts are of token type 0, so its row goes into the positions. RoBERTa's first position is the one behind
         the id of padding; the ones before it are cut off.
@@ -24,6 +24,7 @@ class PostNormTextTower(ArrangedTower):
         embeddings, config = model.embeddings, model.config
         positions = embeddings.position_embeddings.weight.detach()[first_position(model) :]
         self._entry_norm: Affine = affine_of(embeddings.LayerNorm)
+        blocks = model.encoder.layers if hasattr(model.encoder, "layers") else model.encoder.layer
         layers = [
             {
                 "norm1": one.attention.output.LayerNorm,
@@ -31,7 +32,7 @@ class PostNormTextTower(ArrangedTower):
                 "attention_out": one.attention.output.dense, "norm2": one.output.LayerNorm,
                 "mlp_in": one.intermediate.dense, "mlp_out": one.output.dense,
             }
-            for one in model.encoder.layer
+            for one in blocks
         ]  # fmt: skip
         super().__init__(config, positions + embeddings.token_type_embeddings.weight.detach()[0], layers, head)
 

@@ -77,7 +77,11 @@ class Tokens:
             )
         filled = torch.where(inside, pieces, frame.padding)
         whole = torch.cat([filled, torch.full((len(texts), 1), frame.padding)], 1)
-        return torch.cat([*start, whole.scatter(1, lengths[:, None], frame.eos)], 1)
+        whole = torch.cat([*start, whole.scatter(1, lengths[:, None], frame.eos)], 1)
+        if not frame.left:
+            return whole
+        used = lengths + frame.max_length - frame.room
+        return whole.gather(1, (torch.arange(frame.max_length) + used[:, None]) % frame.max_length)
 
 
 def tokenise(tokenizer: Tokenizer, texts: Sequence[str]) -> Tokens:
