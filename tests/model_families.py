@@ -1,4 +1,4 @@
-"""Tiny models of every family that can be taught, saved as their checkpoints are, with tokenizers of their own kinds."""
+"""Tiny models of every family that can be taught, saved as their checkpoints are, with their kinds of tokenizers."""
 
 import json
 
@@ -59,21 +59,31 @@ def dress(made, style, **more):
         names = {"cls_token": start, "sep_token": end, "pad_token": pad}
     unknown = {"unk_token": next((token for token in specials if "unk" in token.lower()), end)}
     return PreTrainedTokenizerFast(
-        tokenizer_object=made, padding_side="right", **{name: token for name, token in (names | unknown).items() if token}, **more
+        tokenizer_object=made,
+        padding_side="right",
+        **{name: token for name, token in (names | unknown).items() if token},
+        **more,
     )
 
 
 def byte_bpe(style):
-    """As GPT-2's and CLIP's."""
-    made = Tokenizer(models.BPE(unk_token="<|endoftext|>" if style == "clip" else None))
+    """As GPT-2's; CLIP's has its special tokens last."""
+    first = [] if style == "clip" else SPECIALS[style][3]
+    unknown = next((token for token in SPECIALS[style][3] if "unk" in token.lower()), SPECIALS[style][1])
+    made = Tokenizer(models.BPE())
     made.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     learner = trainers.BpeTrainer(
-        vocab_size=300, special_tokens=SPECIALS[style][3], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        vocab_size=300, special_tokens=first, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )  # fmt: skip
     made.train_from_iterator(TEXTS, learner)
-    return dress(made, style)
+    if not first:
+        made.add_special_tokens(SPECIALS[style][3])
+    content = json.loads(made.to_str())
+    content["model"]["vocab"] |= {one["content"]: one["id"] for one in content["added_tokens"]}
+    content["model"] |= {"unk_token": unknown, "continuing_subword_prefix": "", "end_of_word_suffix": ""}
+    return dress(Tokenizer.from_str(json.dumps(content)), style)
 
 
 def wordpiece(style):
@@ -149,7 +159,9 @@ def make_siglip2(tokenizer):
 def make_chinese(tokenizer):
     text = {**SIZES, **vocabulary(tokenizer), "max_position_embeddings": 30}
     config = ChineseCLIPConfig(text_config=text, vision_config={**SIZES, **SIDE}, projection_dim=24)
-    return ChineseCLIPModel(config), ChineseCLIPImageProcessorPil(size={"height": 16, "width": 16}, do_center_crop=False)
+    return ChineseCLIPModel(config), ChineseCLIPImageProcessorPil(
+        size={"height": 16, "width": 16}, do_center_crop=False
+    )
 
 
 def make_alt(tokenizer):

@@ -6,16 +6,22 @@ from dataclasses import replace
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoImageProcessor, AutoTokenizer
+from tokenizers import Tokenizer, processors
+from transformers import AutoImageProcessor, AutoTokenizer, ElectraConfig
 
 import babelclip
+from babelclip.cli.serve import _fast
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders import encode_tokens, load_encoder
+from babelclip.encoders.load import FAMILIES
 from babelclip.encoders.tower import encode_batch, pad
 from babelclip.errors import ModelError, SettingError
+from babelclip.export import export_model
 from babelclip.lexicon import tokenise
+from babelclip.methods import compose
 from babelclip.packs import Polyglot, install_pack, learn_pack, load_polyglot
-from model_families import MAKERS, TEXTS, byte_bpe, write_model
+from babelclip.packs.inspection import inspect_model
+from model_families import MAKERS, TEXTS, byte_bpe, make_two, write_model
 
 
 @pytest.fixture(scope="module")
@@ -33,17 +39,21 @@ def models(tmp_path_factory):
     return get
 
 
-def own_vectors(folder, model, encoder, texts):
-    """As transformers has them, in one padded batch."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+def inputs_of(folder, encoder, texts):
+    """As transformers cuts and pads them, in one batch."""
     whole = encoder.frame.padding is not None
-    limit = {"max_length": encoder.frame.max_length, "truncation": True}
-    inputs = tokenizer(list(texts), padding="max_length" if whole else True, return_tensors="pt", **limit)
-    if whole:
-        inputs = {"input_ids": inputs["input_ids"]}  # SigLIP reads padding: it has no mask
-    inputs = {name: one for name, one in inputs.items() if name != "token_type_ids"}
+    inputs = AutoTokenizer.from_pretrained(folder)(
+        list(texts), padding="max_length" if whole else True, max_length=encoder.frame.max_length, truncation=True,
+        return_tensors="pt",
+    )  # fmt: skip
+    wanted = ("input_ids",) if whole else ("input_ids", "attention_mask")  # SigLIP reads padding: it has no mask
+    return {name: inputs[name] for name in wanted}
+
+
+def own_vectors(folder, model, encoder, texts):
+    """As transformers has them."""
     with torch.no_grad():
-        return model.get_text_features(**inputs).pooler_output
+        return model.get_text_features(**inputs_of(folder, encoder, texts)).pooler_output
 
 
 def sequences(encoder, texts):
@@ -88,12 +98,7 @@ def test_gradients_reach_the_rows_that_transformers_gives_them_to(name, models):
     rows = model.text_model.get_input_embeddings().weight
     for weights in model.parameters():
         weights.grad = None
-    tokenizer, whole = AutoTokenizer.from_pretrained(folder), encoder.frame.padding is not None
-    inputs = tokenizer(
-        TEXTS, padding="max_length" if whole else True, max_length=encoder.frame.max_length, return_tensors="pt"
-    )
-    inputs = {name: one for name, one in inputs.items() if name == "input_ids" or (not whole and "mask" in name)}
-    (model.get_text_features(**inputs).pooler_output * aim).sum().backward()
+    (model.get_text_features(**inputs_of(folder, encoder, TEXTS)).pooler_output * aim).sum().backward()
     table = encoder.token_table.clone().requires_grad_()
     ids = pad(sequences(encoder, TEXTS), encoder.frame.eos)
     (encode_batch(encoder, table, ids, encoder.frame.eos)[0] * aim).sum().backward()
@@ -152,7 +157,10 @@ def taught(models, corpora):
     return get
 
 
-@pytest.mark.parametrize("name", MAKERS)
+TAUGHT = [name for name in MAKERS if name != "siglip2"]  # transformers gives its tokenizer Gemma's way of cutting
+
+
+@pytest.mark.parametrize("name", TAUGHT)
 def test_languages_are_learnt_and_none_touches_another(name, taught, models, tmp_path):
     folder, base, packs, polyglot = taught(name)
     english = polyglot.encode_texts(TEXTS, language="en")
@@ -168,13 +176,13 @@ def test_languages_are_learnt_and_none_touches_another(name, taught, models, tmp
     plain = base.encode_texts([*texts["de"], *texts["ru"]], language="en")
     assert (apart[:5] - plain).abs().amax(dim=1).min() > 1e-3, "each language's texts have moved"
     for pack in packs:
-        install_pack(pack, tmp_path / "packs", base=folder)
+        install_pack(tmp_path / "packs", pack, encoder)
     loaded = load_polyglot(tmp_path / "packs", device="cpu")
     for tag, some in texts.items():
         assert torch.equal(loaded.encode_texts(some, language=tag), polyglot.encode_texts(some, language=tag))
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize("name", TAUGHT)
 def test_a_shared_lexicon_learns_with_teir_and_comes_back_from_its_folder(name, models, examples_of, tmp_path):
     folder, _, encoder = models(name, byte_bpe)
     student = babelclip.Student(encoder)
@@ -221,7 +229,7 @@ def test_every_method_works_on_towers_that_attend_both_ways(name, method, models
     student = babelclip.Student(encoder)
     quick = babelclip.TaskSettings(vocab_size=330, batch_size=8, epochs=1, learning_rate=1e-3)
     before = base_lexicon(encoder)
-    stack = babelclip.compose(method) if hasattr(babelclip, "compose") else method
+    stack = compose(method)
     for tag in ("de", "ru"):
         student.learn(tag, examples_of(encoder, tag), method=stack, settings=quick)
         assert student.evaluate(examples_of(encoder, tag))["r_mean"] > 0
@@ -233,3 +241,87 @@ def test_sigmoid_is_refused_for_models_without_a_bias(models, examples_of):
     settings = babelclip.TaskSettings(vocab_size=330, batch_size=8, cross_modal_loss="sigmoid")
     with pytest.raises(SettingError, match="was trained with a softmax"):
         babelclip.Student(encoder).learn("de", examples_of(encoder, "de"), settings=settings)
+
+
+@pytest.mark.parametrize("name", TAUGHT)
+def test_they_are_told_and_measured(name, models):
+    folder, _, encoder = models(name, byte_bpe)
+    found = inspect_model(str(folder), device="cpu")
+    assert found.reasons == []
+    assert found.fingerprint == encoder.fingerprint
+    assert found.facts.family in FAMILIES
+    assert found.speed.texts_per_second > 0
+    assert all(one.available for one in found.methods if one.method in ("cll", "mla", "lora", "full"))
+
+
+@pytest.mark.parametrize(("name", "family"), [("siglip", "siglip"), ("two towers, BERT", "two")])
+def test_other_tools_and_graphs_refuse_them_in_words(name, family, models, tmp_path, capsys):
+    _, _, encoder = models(name, byte_bpe)
+    polyglot = Polyglot(encoder, base_lexicon(encoder))
+    with pytest.raises(ModelError, match="no CLIPModel of transformers"):
+        export_model(polyglot, tmp_path / "out", to="transformers")
+    pytest.importorskip("onnxruntime", reason="needs the extra [serve]")
+    with pytest.raises(ModelError, match=r"causal text towers.*--precision torch"):
+        _fast(polyglot, "float32", None)
+    assert _fast(polyglot, None, None) is polyglot
+    assert "texts go through torch" in capsys.readouterr().err
+
+
+def test_a_text_tower_that_is_not_known_is_refused(tmp_path):
+    two = make_two(lambda **sizes: ElectraConfig(**sizes, embedding_size=32))
+    tokenizer = byte_bpe("bert")
+    model, processor = two(tokenizer)
+    for part in (model, tokenizer, processor):
+        part.save_pretrained(tmp_path)
+    for look in (lambda: load_encoder(tmp_path, device="cpu"), lambda: raise_reasons(tmp_path)):
+        with pytest.raises(ModelError, match="its text tower is a electra; babelclip runs bert, camembert, roberta"):
+            look()
+
+
+def raise_reasons(folder):
+    raise ModelError("; ".join(inspect_model(str(folder)).reasons), fix="None.")
+
+
+def test_tokenizers_that_leave_texts_bare_are_refused(models, tmp_path):
+    for name, template, said in (
+        ("chinese_clip", "$A [SEP]", "starts texts with no token"),
+        ("siglip", "$A", r"puts nothing before a text and nothing behind it"),
+        ("metaclip_2", "<s> $A <pad>", r"ends texts with the id 1, but its text tower pools at 2"),
+    ):
+        place = tmp_path / name
+        write_model(name, place)
+        tokenizer = Tokenizer.from_file(str(place / "tokenizer.json"))
+        ids = [(token, tokenizer.token_to_id(token)) for token in template.split() if token != "$A"]
+        tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=ids)
+        tokenizer.save(str(place / "tokenizer.json"))
+        with pytest.raises(ModelError, match=said):
+            load_encoder(place, device="cpu")
+
+
+def test_a_slow_tokenizer_without_its_file_is_refused(tmp_path):
+    write_model("siglip", tmp_path / "siglip")
+    (tmp_path / "siglip" / "tokenizer.json").unlink()
+    config = {"tokenizer_class": "SiglipTokenizer"}
+    (tmp_path / "siglip" / "tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="no fast tokenizer"):
+        load_encoder(tmp_path / "siglip", device="cpu")
+    assert any("tokenizer.json" in reason for reason in inspect_model(str(tmp_path / "siglip")).reasons)
+
+
+def test_a_slow_class_with_a_tokenizer_file_is_read_from_the_file(tmp_path):
+    model = write_model("siglip", tmp_path / "siglip")
+    file = tmp_path / "siglip" / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"tokenizer_class": "SiglipTokenizer"}))
+    encoder = load_encoder(tmp_path / "siglip", device="cpu")
+    found = encode_tokens(encoder, encoder.token_table, sequences(encoder, TEXTS))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}))
+    expected = own_vectors(tmp_path / "siglip", model, encoder, TEXTS)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+def test_pickled_weights_are_never_read(tmp_path):
+    model = write_model("siglip", tmp_path / "siglip")
+    (tmp_path / "siglip" / "model.safetensors").unlink()
+    torch.save(model.state_dict(), tmp_path / "siglip" / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="safetensors"):
+        load_encoder(tmp_path / "siglip", device="cpu")

@@ -47,7 +47,7 @@ def run(*words):
 
 
 @pytest.mark.parametrize("family", FOREIGN)
-def test_other_families_are_told_and_why_they_cannot_be_taught(family, foreign_folders):
+def test_other_families_are_told_and_that_their_tokenizers_cannot_grow(family, foreign_folders):
     _, kind, context, dim, ids, causal = FOREIGN[family]
     found = inspect_model(str(foreign_folders / family))
     facts, made = found.facts, FOREIGN[family][0]()[0]
@@ -66,9 +66,7 @@ def test_other_families_are_told_and_why_they_cannot_be_taught(family, foreign_f
     assert facts.tokenizer.lower_case == (kind == "WordPiece")
     assert facts.dtypes == {"F32": facts.parameters}
     assert (facts.bytes, facts.problems) == (4 * facts.parameters, [])
-    reasons = " / ".join(found.reasons)
-    for piece in (f"no loader for the family {family} yet", "attends both ways", "pools", f"tokenizer is {kind}"):
-        assert piece in reasons
+    assert f"tokenizer is {kind}" in found.reasons[0]
     assert KNOWN_FAMILIES[family].causal in (causal, None)
     assert (found.memory, found.speed, found.fingerprint) == (None, None, None)
     assert not any(one.available for one in found.methods)

@@ -8,7 +8,7 @@ from babelclip.encoders.arranged import Head, affine_of, bias_of
 from babelclip.encoders.encoder import FrozenEncoder
 from babelclip.encoders.families import ENCODERS, unknown_text_tower
 from babelclip.encoders.frame import Frame
-from babelclip.encoders.post_norm import PostNormTextTower
+from babelclip.encoders.post_norm import PostNormTextTower, first_position
 from babelclip.encoders.special import read_frame, shorter
 from babelclip.errors import ModelError
 
@@ -33,8 +33,15 @@ class BertEncoder(FrozenEncoder):
         return _head(model)
 
     def _find_frame(self, tokenizer: Any, model: Any) -> Frame:
-        positions = len(self.text_tower.weights()["positions"])
-        return read_frame(tokenizer, shorter(tokenizer, positions), self.name)
+        text = self._text_model(model)
+        positions: int = text.config.max_position_embeddings - first_position(text)
+        frame = read_frame(tokenizer, shorter(tokenizer, positions), self.name)
+        if frame.bos is None:
+            raise ModelError(
+                f"the tokenizer of {self.name} starts texts with no token, and its text tower pools at the first",
+                fix="Save the tokenizer that the model was trained with; its tokenizer.json says so in post_processor.",
+            )
+        return frame
 
 
 class ChineseClipEncoder(BertEncoder):

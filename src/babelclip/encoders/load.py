@@ -97,7 +97,7 @@ def local_folder(name: str | Path) -> Path | None:
     if source.is_absolute() or str(name).startswith((".", "~")) or str(name).count("/") != 1:
         raise ModelError(
             f"there is no folder {str(name)!r}",
-            fix=f"Give a CLIPModel folder, a hub id (owner/name), or {DEFAULT_MODEL!r} for the built-in model.",
+            fix=f"Give a folder of a model, a hub id (owner/name), or {DEFAULT_MODEL!r} for the built-in model.",
         )
     return None
 

@@ -63,18 +63,31 @@ class OpenClipEncoder(ClipEncoder):
                     file=Path(self.source) / WEIGHTS, fix=INSTEAD,
                 )  # fmt: skip
         model.load_state_dict(mapped)
+        frame, config = self._find_frame(self._load_tokenizer(), model), model.config.text_config
+        config.bos_token_id, config.eos_token_id, config.pad_token_id = frame.bos, frame.eos, frame.eos
+        model.text_model.eos_token_id = frame.eos
         return model.float().eval()
+
+    def write_whole(self, model: Any, folder: Path) -> None:
+        """Write a model of this architecture in the format of ``transformers``; see ``FrozenEncoder``."""
+        super().write_whole(model, folder)
+        self.processor.save_pretrained(folder)
+        if not (folder / "tokenizer_config.json").is_file():
+            self._load_tokenizer().save_pretrained(folder)
 
     def _load_tokenizer(self) -> Any:
         if (Path(self.source) / "tokenizer_config.json").is_file():
             return super()._load_tokenizer()
         from transformers import PreTrainedTokenizerFast
 
-        return PreTrainedTokenizerFast(tokenizer_file=str(Path(self.source) / "tokenizer.json"))
+        bare = PreTrainedTokenizerFast(tokenizer_file=str(Path(self.source) / "tokenizer.json"))
+        frame = read_frame(bare, 2, self.name)
+        bare.bos_token, bare.eos_token, bare.pad_token = bare.convert_ids_to_tokens([frame.bos, frame.eos, frame.eos])
+        return bare
 
     def _find_frame(self, tokenizer: Any, model: Any) -> Frame:
-        text, config = self._content()["model_cfg"]["text_cfg"], model.config.text_config
-        frame = read_frame(tokenizer, config.max_position_embeddings, self.name)
+        text = self._content()["model_cfg"]["text_cfg"]
+        frame = read_frame(tokenizer, model.config.text_config.max_position_embeddings, self.name)
         if text.get("pool_type", "argmax") == "argmax":
             pooled, why = len(tokenizer) - 1, "its text tower pools at the highest id"
         else:
@@ -84,10 +97,13 @@ class OpenClipEncoder(ClipEncoder):
                 f"the tokenizer of {self.name} ends texts with the id {frame.eos}, but {why}, which is {pooled}",
                 fix="Put the model's own tokenizer.json beside its weights.",
             )
-        config.bos_token_id, config.eos_token_id = frame.bos, frame.eos
         return frame
 
     def _load_processor(self) -> Any:
+        """The same preparation as ``transformers`` has it: where a margin is odd, it cuts one pixel off the other side.
+
+        Weights of open_clip in the format of ``transformers`` come with this one too.
+        """
         from transformers import CLIPImageProcessorPil
 
         content = self._content()

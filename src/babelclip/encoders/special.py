@@ -36,7 +36,9 @@ def read_frame(tokenizer: Any, positions: int, name: str, *, padded: bool = Fals
             f"the tokenizer of {name} names no padding token, and its text tower reads padding",
             fix="Name it in tokenizer_config.json (pad_token).",
         )
-    return Frame(before[0] if before else None, behind[0], positions, padding, left=padded and tokenizer.padding_side == "left")
+    return Frame(
+        before[0] if before else None, behind[0], positions, padding, left=padded and tokenizer.padding_side == "left"
+    )
 
 
 def _around(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:

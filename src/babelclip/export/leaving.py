@@ -122,7 +122,7 @@ def check_family(encoder: DualEncoder) -> ClipEncoder:
     if not isinstance(encoder, ClipEncoder):
         raise ModelError(
             f"{encoder.name!r} is no CLIPModel of transformers, and no other family can leave yet",
-            fix="Use the model through babelclip.",
+            fix="Use the model through babelclip (Python, search, serve).",
         )
     return encoder
 

@@ -1,4 +1,4 @@
-"""Cross-modal objective of SigLIP: for each pair of text and picture, whether they belong together (Zhai et al., 2023)."""
+"""Cross-modal objective of SigLIP (Zhai et al., 2023): for each text and picture, whether they belong together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 
 def sigmoid(texts: Tensor, images: Tensor, image_ids: Tensor, scale: float, bias: float) -> Tensor:
-    """L = -1/B sum_i sum_j log sigmoid(z_ij (scale cos_ij + bias)), z_ij = 1 for pairs of one image, else -1.
+    """Loss of all pairs of the batch, z_ij = 1 where text i and picture j are of one image, else -1.
+
+    L = -1/B sum_i sum_j log sigmoid(z_ij (scale cos_ij + bias))
 
     Captions of one image are not each other's negatives, as in ``contrastive``.
 
