@@ -237,7 +237,8 @@ def test_limits_of_graphs_and_of_base_models(tiny, polyglot, tmp_path, monkeypat
     other = SimpleNamespace(name="other", fingerprint="f", device=torch.device("cpu"))
     with pytest.raises(ModelError, match="'other' is no CLIPModel"):
         export_model(Polyglot(other, base_lexicon(tiny)), tmp_path / "out", to="transformers")
-    lexicon = replace(base_lexicon(tiny), eos=2)
+    lexicon = base_lexicon(tiny)
+    lexicon = replace(lexicon, frame=replace(lexicon.frame, eos=2))
     with pytest.raises(ModelError, match="end-of-text id .* is 2"):
         export_model(Polyglot(tiny, lexicon), tmp_path / "out", to="transformers")
     assert list(tmp_path.iterdir()) == []

@@ -47,7 +47,7 @@ def run(*words):
 
 
 @pytest.mark.parametrize("family", FOREIGN)
-def test_other_families_are_told_and_why_they_cannot_be_taught(family, foreign_folders):
+def test_other_families_are_told_and_that_their_tokenizers_cannot_grow(family, foreign_folders):
     _, kind, context, dim, ids, causal = FOREIGN[family]
     found = inspect_model(str(foreign_folders / family))
     facts, made = found.facts, FOREIGN[family][0]()[0]
@@ -66,9 +66,7 @@ def test_other_families_are_told_and_why_they_cannot_be_taught(family, foreign_f
     assert facts.tokenizer.lower_case == (kind == "WordPiece")
     assert facts.dtypes == {"F32": facts.parameters}
     assert (facts.bytes, facts.problems) == (4 * facts.parameters, [])
-    reasons = " / ".join(found.reasons)
-    for piece in (f"no loader for the family {family} yet", "attends both ways", "pools", f"tokenizer is {kind}"):
-        assert piece in reasons
+    assert f"tokenizer is {kind}" in found.reasons[0]
     assert KNOWN_FAMILIES[family].causal in (causal, None)
     assert (found.memory, found.speed, found.fingerprint) == (None, None, None)
     assert not any(one.available for one in found.methods)
@@ -221,12 +219,12 @@ def test_memory_is_what_the_backward_pass_keeps(pictoclip):
 
     chance = torch.Generator().manual_seed(1)
     some = [
-        [encoder.bos, *torch.randint(0, 3000, (length - 2,), generator=chance).tolist(), encoder.eos]
+        [encoder.frame.bos, *torch.randint(0, 3000, (length - 2,), generator=chance).tolist(), encoder.frame.eos]
         for _ in range(texts)
     ]
     rows = encoder.token_table.clone().requires_grad_()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        encode_batch(encoder, rows, pad(some, encoder.eos), encoder.eos)
+        encode_batch(encoder, rows, pad(some, encoder.frame.eos), encoder.frame.eos)
     measured = sum(size for size, _ in kept.values())
     sizes = Sizes(5_177_665, 3072, 192, 768, 4, 65, 192, 768)
     memory = estimate_memory(sizes, batch=texts, length=length, new_rows=2000)
@@ -237,7 +235,9 @@ def test_memory_is_what_the_backward_pass_keeps(pictoclip):
 
 
 def test_speed_is_measured_on_given_texts(tiny):
-    speed = measure_speed(tiny, [[tiny.bos, 5, tiny.eos], [tiny.bos, 6, 7, tiny.eos]], seconds=0)
+    speed = measure_speed(
+        tiny, [[tiny.frame.bos, 5, tiny.frame.eos], [tiny.frame.bos, 6, 7, tiny.frame.eos]], seconds=0
+    )
     assert (speed.batch, speed.length, speed.device) == (2, 3.5, "cpu")
     assert speed.texts_per_second > 0
 

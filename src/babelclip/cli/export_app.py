@@ -13,7 +13,7 @@ def export(
     out: Annotated[Path, typer.Option(help="New folder; of packs, each language is a folder in it.")],
     model: Annotated[
         str,
-        typer.Option(help="Packs (a folder or one), pictoclip, a CLIPModel folder, a hub id, or a shared lexicon."),
+        typer.Option(help="Packs (a folder or one), pictoclip, a model's folder, a hub id, or a shared lexicon."),
     ] = "pictoclip",
     languages: Annotated[str | None, typer.Option(help="Tags, separated by commas.  [default: all, en too]")] = None,
     precision: Annotated[str, typer.Option(help="Of texts, with --to onnx: float32 or int8.")] = "float32",

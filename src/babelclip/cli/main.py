@@ -46,7 +46,7 @@ Languages = Annotated[
 Captions = Annotated[Path, typer.Option(help="Captions: .tsv, .csv or .jsonl (or .gz); columns image, en, LANGUAGE.")]
 Model = Annotated[
     str,
-    typer.Option(help="Packs (a folder or one), pictoclip, a CLIPModel folder, a hub id, or a shared lexicon."),
+    typer.Option(help="Packs (a folder or one), pictoclip, a model's folder, a hub id, or a shared lexicon."),
 ]
 Images = Annotated[Path | None, typer.Option(help="Folder that picture paths start at; else that of the captions.")]
 ImageColumn = Annotated[str, typer.Option(help="Column with the picture's path.")]
@@ -121,7 +121,7 @@ def learn(
     base: Annotated[
         str | None,
         typer.Option(
-            help="pictoclip, a CLIPModel folder, a hub id, or a folder of a shared lexicon to go on with.  "
+            help="pictoclip, a model's folder, a hub id, or a folder of a shared lexicon to go on with.  "
             "[default: that of --out, else pictoclip]"
         ),
     ] = None,
@@ -301,7 +301,7 @@ def bench_run(
     config: Annotated[
         Path | None, typer.Option(help="A plan (docs/benchmark.md); options below replace parts.")
     ] = None,
-    base: Annotated[str | None, typer.Option(help="Base model: pictoclip, a CLIPModel folder, or a hub id.")] = None,
+    base: Annotated[str | None, typer.Option(help="Base model: pictoclip, a model's folder, or a hub id.")] = None,
     lexicon: WordsOf = None,
     lexicon_width: WordsWidth = None,
     train: Annotated[str | None, typer.Option(metavar="NAME[:SPLIT]", help="Data set to learn from.")] = None,

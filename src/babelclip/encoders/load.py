@@ -12,7 +12,12 @@ from safetensors import SafetensorError
 
 from babelclip.config import DEFAULT_MODEL
 from babelclip.encoders.base import DualEncoder
-from babelclip.encoders.clip import ClipEncoder
+from babelclip.encoders.bert import AltClipEncoder, ChineseClipEncoder, TwoTowerEncoder
+from babelclip.encoders.clip import ClipEncoder, MetaClip2Encoder
+from babelclip.encoders.families import OPEN_CLIP
+from babelclip.encoders.model_config import CONFIG, OPEN_CLIP_CONFIG
+from babelclip.encoders.open_clip import WEIGHTS, OpenClipEncoder, is_open_clip
+from babelclip.encoders.siglip import Siglip2Encoder, SiglipEncoder
 from babelclip.encoders.videos import FRAMES
 from babelclip.errors import ModelError, SettingError
 from babelclip.registry import Registry
@@ -20,7 +25,14 @@ from babelclip.registry import Registry
 _ASSETS = Path(__file__).parent.parent / "assets"
 
 Loader = Callable[..., DualEncoder]
-FAMILIES: Registry[Loader] = Registry("model family", {"clip": ClipEncoder})
+FAMILIES: Registry[Loader] = Registry(
+    "model family",
+    {
+        "clip": ClipEncoder, "metaclip_2": MetaClip2Encoder, "siglip": SiglipEncoder, "siglip2": Siglip2Encoder,
+        "chinese_clip": ChineseClipEncoder, "altclip": AltClipEncoder, "vision-text-dual-encoder": TwoTowerEncoder,
+        OPEN_CLIP: OpenClipEncoder,
+    },
+)  # fmt: skip
 
 
 def load_encoder(
@@ -29,7 +41,7 @@ def load_encoder(
     """Load a base model.
 
     Args:
-        name: ``pictoclip`` (comes with babelclip), a ``CLIPModel`` folder, or a hub id such as
+        name: ``pictoclip`` (comes with babelclip), a model's folder, or a hub id such as
             ``openai/clip-vit-base-patch32``.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; by default a GPU where there is one.
         frames: how many frames stand for a video, at most.
@@ -43,20 +55,34 @@ def load_encoder(
     try:
         source = local_folder(name)
         if source is not None:
-            family = json.loads((source / "config.json").read_text())["model_type"]
+            family = OPEN_CLIP if is_open_clip(source) else json.loads((source / CONFIG).read_text())["model_type"]
             return FAMILIES[family](source, name=str(name), device=chosen, frames=frames)
-        from transformers import AutoConfig
-
-        family = AutoConfig.from_pretrained(str(name)).model_type
-        return FAMILIES[family](str(name), name=str(name), device=chosen, frames=frames)
+        family, place = _look_at_hub(str(name))
+        return FAMILIES[family](place, name=str(name), device=chosen, frames=frames)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ModelError(
             f"cannot load the base model {str(name)!r}{offline}: {reason}",
-            fix="Give a complete CLIPModel folder (config.json, model.safetensors, tokenizer.json, "
+            fix="Give a complete model folder (config.json, model.safetensors, tokenizer.json, "
             "preprocessor_config.json) or a hub id that this machine can reach.",
         ) from error
+
+
+def _look_at_hub(name: str) -> tuple[str, str | Path]:
+    """The family of a hub id, and what to load it from: the id, or the folder to which open_clip's files came."""
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(name).model_type, name
+    except (OSError, ValueError) as error:
+        from huggingface_hub import hf_hub_download, snapshot_download
+
+        try:
+            hf_hub_download(name, OPEN_CLIP_CONFIG)
+        except Exception:  # the hub's client has kinds of its own; the first error says more
+            raise error from None
+        return OPEN_CLIP, Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", WEIGHTS]))
 
 
 def local_folder(name: str | Path) -> Path | None:
@@ -71,7 +97,7 @@ def local_folder(name: str | Path) -> Path | None:
     if source.is_absolute() or str(name).startswith((".", "~")) or str(name).count("/") != 1:
         raise ModelError(
             f"there is no folder {str(name)!r}",
-            fix=f"Give a CLIPModel folder, a hub id (owner/name), or {DEFAULT_MODEL!r} for the built-in model.",
+            fix=f"Give a folder of a model, a hub id (owner/name), or {DEFAULT_MODEL!r} for the built-in model.",
         )
     return None
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from babelclip.encoders.clip import BESIDE
+from babelclip.encoders.encoder import BESIDE
 from babelclip.export.card import TEXTS, Usage
 from babelclip.export.leaving import Leaving, check_family
 

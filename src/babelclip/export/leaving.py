@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from tokenizers import Tokenizer, processors
@@ -122,7 +122,7 @@ def check_family(encoder: DualEncoder) -> ClipEncoder:
     if not isinstance(encoder, ClipEncoder):
         raise ModelError(
             f"{encoder.name!r} is no CLIPModel of transformers, and no other family can leave yet",
-            fix="Use the model through babelclip.",
+            fix="Use the model through babelclip (Python, search, serve).",
         )
     return encoder
 
@@ -217,12 +217,13 @@ def _leaving(
     """Put tokenizer and rows together."""
     tokenizer = Tokenizer.from_str(lexicon.tokenizer(snapshot).to_str())
     size = len(lexicon.table) if snapshot is None else lexicon.snapshots[snapshot].num_tokens
-    start, end = (lexicon.vocabulary.tokens[place] for place in (lexicon.bos, lexicon.eos))
+    frame, bos = lexicon.frame, cast("int", lexicon.frame.bos)  # a CLIP has one
+    start, end = (lexicon.vocabulary.tokens[place] for place in (bos, frame.eos))
     tokenizer.post_processor = processors.RobertaProcessing(
-        (end, lexicon.eos), (start, lexicon.bos), trim_offsets=False, add_prefix_space=False
+        (end, frame.eos), (start, bos), trim_offsets=False, add_prefix_space=False
     )
     return Leaving(
-        tags, tokenizer, torch.as_tensor(lexicon.table[:size]), lexicon.bos, lexicon.eos, lexicon.max_length, lora,
+        tags, tokenizer, torch.as_tensor(lexicon.table[:size]), bos, frame.eos, frame.max_length, lora,
         cards or [], shared,
     )  # fmt: skip
 

@@ -93,10 +93,7 @@ def _facts(encoder: DualEncoder) -> dict[str, str]:
 
 def _preparation(encoder: DualEncoder) -> dict[str, Any]:
     """How the base model prepares pictures."""
-    from transformers import AutoImageProcessor
-
-    found: Any = AutoImageProcessor.from_pretrained(check_family(encoder).source, backend="pil")
-    content: dict[str, Any] = json.loads(found.to_json_string())
+    content: dict[str, Any] = json.loads(check_family(encoder).processor.to_json_string())
     return content
 
 

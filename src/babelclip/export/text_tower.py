@@ -49,9 +49,10 @@ def build_text_tower(tower: TextTower, precision: str = "float32") -> bytes:
 
     Raises:
         UnknownNameError: another precision.
-        ModelError: the graph has no such activation, or is too large for one file.
+        ModelError: the tower is none that a graph has been written for, or the graph is too large for one file.
         MissingExtraError: the package ``onnx`` is not installed.
     """
+    check_tower(tower)
     graph = Graph(tower, precision)
     if graph.size >= LARGEST:
         raise ModelError(
@@ -65,6 +66,20 @@ def build_text_tower(tower: TextTower, precision: str = "float32") -> bytes:
         "places": (whole, ["N"]), "ends": (whole, ["B"]), "visible": (graph.kinds.BOOL, ["B", "L"]),
     }  # fmt: skip
     return graph.to_bytes("text_tower", inputs)
+
+
+def check_tower(tower: TextTower | Tower) -> None:
+    """Refuse text towers that no graph has been written for.
+
+    Raises:
+        ModelError: the tower attends both ways, or its norms stand behind attention and MLP.
+    """
+    if not getattr(tower, "causal", False):
+        raise ModelError(
+            f"ONNX graphs have been written for causal text towers such as CLIP's, and not for this one "
+            f"({type(tower).__name__}), which attends both ways",
+            fix="Use this base model through torch: `babelclip serve --precision torch`.",
+        )
 
 
 class Tower(Protocol):

@@ -10,6 +10,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from babelclip.encoders.frame import Frame
 from babelclip.errors import ModelError, SettingError, UnknownNameError
 from babelclip.lexicon.bpe import Vocabulary, build_tokenizer, learn_bpe, read_vocabulary
 from babelclip.lexicon.merge import Growth, merge_vocabularies
@@ -35,9 +36,7 @@ class Lexicon:
         table: (V, width) float32 token rows.
         uses: (V,) int64, the papers' token frequency n_i: 1 + (earlier tasks that used the token) + 1[base token], so
             English pre-training counts as one use of every base token.
-        bos: id of the start token.
-        eos: id of the end-of-text token, where the tower pools; also padding.
-        max_length: longest input of the tower in tokens, the two special tokens included.
+        frame: what the tower wants around the pieces of a text.
         snapshots: language -> size of the vocabulary when it was learnt, in the order of learning.
         complete: whether the vocabulary holds the tokens of languages to come, so that ``grow`` appends none.
     """
@@ -46,15 +45,13 @@ class Lexicon:
     vocabulary: Vocabulary
     table: Tensor
     uses: Tensor
-    bos: int
-    eos: int
-    max_length: int
+    frame: Frame
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
     complete: bool = False
     _tokenizers: dict[Snapshot, Tokenizer] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     @classmethod
-    def from_base(cls, tokenizer: Tokenizer, table: Tensor, *, bos: int, eos: int, max_length: int) -> Lexicon:
+    def from_base(cls, tokenizer: Tokenizer, table: Tensor, frame: Frame) -> Lexicon:
         """Start from a base model.
 
         Raises:
@@ -68,13 +65,23 @@ class Lexicon:
             )
         probe = build_tokenizer(tokenizer, vocabulary)
         everything = "".join(map(chr, range(0x80))) + "é中ж؀🙂"
-        if eos in probe.encode(everything, add_special_tokens=False).ids:
+        if frame.eos in probe.encode(everything, add_special_tokens=False).ids:
             raise ModelError(
                 "the base vocabulary cannot write every byte, so unknown text would end a caption early",
                 fix="Use a base model with a complete byte-level vocabulary.",
             )
         uses = torch.full((len(table),), 2, dtype=torch.int64)
-        return cls(tokenizer, vocabulary, table.float().clone(), uses, bos, eos, max_length)
+        return cls(tokenizer, vocabulary, table.float().clone(), uses, frame)
+
+    @property
+    def bos(self) -> int | None:
+        """Id of the start token; None where texts have none."""
+        return self.frame.bos
+
+    @property
+    def eos(self) -> int:
+        """Id of the end-of-text token."""
+        return self.frame.eos
 
     @property
     def languages(self) -> list[str]:
@@ -150,12 +157,11 @@ class Lexicon:
         return self._tokenizers[size]
 
     def add_specials(self, tokens: Iterable[Sequence[int]]) -> list[list[int]]:
-        """Put start and end around token ids and cut at the tower's limit, keeping the end."""
-        room = self.max_length - 2
-        return [[self.bos, *ids[:room], self.eos] for ids in tokens]
+        """Put what the tower wants around token ids, and cut at its limit, keeping the end."""
+        return [self.frame.wrap(ids) for ids in tokens]
 
     def encode(self, texts: Sequence[str], language: str | None = None) -> list[list[int]]:
-        """Return the tower's input ids of texts: start, pieces, end; at most ``max_length``."""
+        """Return the tower's input ids of texts: start, pieces, end, and padding where the tower reads it."""
         return self.add_specials(tokenise(self.tokenizer(language), texts))
 
     def count_use(self, tokens_of_task: Tensor) -> None:

@@ -12,6 +12,7 @@ import torch
 from tokenizers import Tokenizer, normalizers
 from torch import Tensor
 
+from babelclip.encoders.frame import Frame
 from babelclip.errors import ModelError, SettingError, UnknownNameError
 from babelclip.lexicon.bpe import Vocabulary
 from babelclip.lexicon.lexicon import Lexicon
@@ -41,7 +42,7 @@ class MultilingualLexicon(Lexicon):
             tokenizer: of any kind that the library ``tokenizers`` knows.
             table: (V, width) rows; more rows than tokens are cut.
             bos: id of the token that starts a text, ``[CLS]``.
-            eos: id of the token that ends it, ``[SEP]``, where the tower pools.
+            eos: id of the token that ends it, ``[SEP]``; also padding.
             native: the base model's own lexicon.
 
         Raises:
@@ -63,10 +64,9 @@ class MultilingualLexicon(Lexicon):
             )
         vocabulary = Vocabulary(tuple(by_id[number] for number in range(count)), ())
         uses = torch.ones(count, dtype=torch.int64)
-        return cls(
-            tokenizer, vocabulary, table[:count].float().clone(), uses, bos, eos, native.max_length, complete=True,
-            native=native,
-        )  # fmt: skip
+        length, padded = native.frame.max_length, native.frame.padding is not None
+        frame = Frame(bos, eos, length, padding=eos if padded else None)
+        return cls(tokenizer, vocabulary, table[:count].float().clone(), uses, frame, complete=True, native=native)
 
     @property
     def fingerprint(self) -> str:
@@ -177,7 +177,7 @@ def _word_embeddings(source: Path | str) -> Tensor:
     """The word embeddings of a language model, without its positions and norms."""
     from transformers import AutoModel
 
-    from babelclip.encoders.clip import without_progress_bar
+    from babelclip.encoders.encoder import without_progress_bar
 
     with without_progress_bar():
         model = AutoModel.from_pretrained(source, dtype=torch.float32)

@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -101,7 +102,7 @@ def pack_lexicon(
         merges=list(lexicon.vocabulary.merges[len(base.vocabulary.merges) :]) if own else [],
         rows_sha256=hashlib.sha256(rows).hexdigest(),
         beside={name: hashlib.sha256(one).hexdigest() for name, one in beside.items()},
-        multilingual=None if own else _Multilingual(bos=lexicon.bos, eos=lexicon.eos),
+        multilingual=None if own else _Multilingual(bos=cast("int", lexicon.bos), eos=lexicon.eos),
     )
     listed = json.dumps(content.model_dump(), ensure_ascii=False, indent=0) + "\n"
     return {**beside, ROWS: rows, LEXICON: listed.encode()}

@@ -265,7 +265,7 @@ class _Words:
     @property
     def eos(self) -> int:
         """Row of the end-of-text token."""
-        return self.place_of[self.base.eos]
+        return self.place_of[self.base.frame.eos]
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the rows of texts, with start and end, at most the tower's limit."""

@@ -121,7 +121,7 @@ def donated_rows(words: Words) -> tuple[Tensor, Tensor]:
     for pack in words.packs.values():
         weight, tokens = relatedness(words, pack), pack.vocabulary.tokens
         ids = torch.tensor([one if one < old else place.get(tokens[one - old], -1) for one in pack.ids.tolist()])
-        found = (ids >= 0) & (ids != words.base.bos) & (ids != words.base.eos)
+        found = (ids >= 0) & ~torch.isin(ids, torch.tensor(words.base.frame.specials))
         rows[ids[found]] += weight * pack.rows[found]
         total[ids[found]] += weight
     return rows / total.clamp(min=torch.finfo(torch.float32).tiny), total.squeeze(1) > 0
