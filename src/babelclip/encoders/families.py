@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 OPEN_CLIP = "open_clip"
 TEACHABLE = (
     "CLIPModel folders and hub ids (model_type clip): OpenAI's, and OpenCLIP's and MetaCLIP's in transformers format",
-    "with weights in safetensors, a byte-level BPE tokenizer of as many tokens as the table has rows, and a "
-    "preprocessor_config.json",
+    "with weights in safetensors, a BPE, WordPiece or Unigram tokenizer of at most as many tokens as the table has "
+    "rows, and a preprocessor_config.json",
     "pictoclip, which comes with babelclip",
 )
 """What can be taught today."""
@@ -119,14 +119,15 @@ def _tokenizer_reasons(facts: ModelFacts) -> list[str]:
     if one is None:
         return [facts.no_tokenizer]
     found = []
-    if one.kind != "BPE" or not one.byte_level:
-        kind = f"{one.kind} with bytes as a fallback" if one.byte_fallback else one.kind
-        found.append(f"its tokenizer is {kind}; lexicons grow by merges of a byte-level BPE")
-    elif one.missing_bytes:
+    if one.kind not in ("BPE", "WordPiece", "Unigram"):
+        found.append(f"its tokenizer is {one.kind}; lexicons grow by the pieces of a BPE, WordPiece or Unigram")
+    elif one.kind == "BPE" and one.byte_level and one.missing_bytes:
         found.append(f"its tokenizer has no token for {one.missing_bytes} of the 256 bytes, inside or behind a word")
+    elif not (one.byte_level or one.byte_fallback) and one.specials.get("unk", -1) == one.specials.get("eos"):
+        found.append("its tokenizer writes the end-of-text token for unknown text")
     if one.last_id != one.tokens - 1:
         found.append(f"its tokenizer has {one.tokens:,} tokens but ids up to {one.last_id:,}: ids have gaps")
-    if facts.rows is not None and facts.rows != one.tokens:
+    if facts.rows is not None and facts.rows < one.tokens:
         found.append(f"the tokenizer has {one.tokens:,} tokens but the token table has {facts.rows:,} rows")
     missing = [name for name in ("bos", "eos") if name not in one.specials]
     if missing:
