@@ -57,12 +57,12 @@ class ClipEncoder:
         self.source, self.frames = source, check_frames(frames)
         self.incomplete: list[Path] = []
         model = _load(source, name)
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
         if not getattr(tokenizer, "is_fast", False):
             raise ModelError(f"{name} has no fast tokenizer", fix="Save one with tokenizer.json beside the weights.")
         self._model: CLIPModel = model.requires_grad_(False).to(device)
         self.text_tower = FrozenTextTower(self._model.text_model, self._model.text_projection)
-        self._processor = AutoImageProcessor.from_pretrained(source, backend="pil")
+        self._processor = AutoImageProcessor.from_pretrained(source, backend="pil", trust_remote_code=False)
         self.name, self.device = name, device
         self.tokenizer = tokenizer.backend_tokenizer
         self.bos, self.eos = tokenizer.bos_token_id, tokenizer.eos_token_id
@@ -143,7 +143,9 @@ def _load(source: str | Path, name: str) -> CLIPModel:
     from transformers import CLIPModel
 
     with without_progress_bar():
-        model, report = CLIPModel.from_pretrained(source, output_loading_info=True, dtype=torch.float32)
+        model, report = CLIPModel.from_pretrained(
+            source, output_loading_info=True, dtype=torch.float32, use_safetensors=True
+        )
     missing = sorted(report["missing_keys"])
     if missing:
         raise ModelError(

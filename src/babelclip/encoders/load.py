@@ -13,6 +13,8 @@ from safetensors import SafetensorError
 from babelclip.config import DEFAULT_MODEL
 from babelclip.encoders.base import DualEncoder
 from babelclip.encoders.clip import ClipEncoder
+from babelclip.encoders.headers import weight_files
+from babelclip.encoders.hub import HubName, fetch_model
 from babelclip.encoders.videos import FRAMES
 from babelclip.errors import ModelError, SettingError
 from babelclip.registry import Registry
@@ -30,7 +32,7 @@ def load_encoder(
 
     Args:
         name: ``pictoclip`` (comes with babelclip), a ``CLIPModel`` folder, or a hub id such as
-            ``openai/clip-vit-base-patch32``.
+            ``openai/clip-vit-large-patch14``; ``owner/name@revision`` pins a branch, a tag or a commit.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; by default a GPU where there is one.
         frames: how many frames stand for a video, at most.
 
@@ -42,13 +44,16 @@ def load_encoder(
     chosen = _find_device(device)
     try:
         source = local_folder(name)
-        if source is not None:
-            family = json.loads((source / "config.json").read_text())["model_type"]
-            return FAMILIES[family](source, name=str(name), device=chosen, frames=frames)
-        from transformers import AutoConfig
-
-        family = AutoConfig.from_pretrained(str(name)).model_type
-        return FAMILIES[family](str(name), name=str(name), device=chosen, frames=frames)
+        if source is None:
+            source = fetch_model(hub_name(str(name)))
+        family = json.loads((source / "config.json").read_text())["model_type"]
+        if family in FAMILIES:
+            weight_files(source)  # says so where there are none, or only pickled ones
+        return FAMILIES[family](source, name=str(name), device=chosen, frames=frames)
+    except ModelError as error:
+        raise ModelError(
+            f"cannot load the base model {str(name)!r}: {error.what}", file=error.file, fix=error.fix
+        ) from error
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
         reason = " ".join(str(error).split())[:300] or type(error).__name__
@@ -68,12 +73,25 @@ def local_folder(name: str | Path) -> Path | None:
     source = _ASSETS / DEFAULT_MODEL if str(name) == DEFAULT_MODEL else Path(name)
     if source.is_dir():
         return source
-    if source.is_absolute() or str(name).startswith((".", "~")) or str(name).count("/") != 1:
+    if HubName.read(str(name)) is None:
         raise ModelError(
             f"there is no folder {str(name)!r}",
-            fix=f"Give a CLIPModel folder, a hub id (owner/name), or {DEFAULT_MODEL!r} for the built-in model.",
+            fix=f"Give a CLIPModel folder, a hub id (owner/name, or owner/name@revision), or {DEFAULT_MODEL!r} for the "
+            "built-in model.",
         )
     return None
+
+
+def hub_name(name: str) -> HubName:
+    """Return a hub id taken apart; one that ``local_folder`` found no folder for.
+
+    Raises:
+        ModelError: it is no hub id.
+    """
+    found = HubName.read(name)
+    if found is None:
+        raise ModelError(f"{name!r} is no hub id", fix="Write owner/name, or owner/name@revision.")
+    return found
 
 
 def _find_device(name: str | None) -> torch.device:
