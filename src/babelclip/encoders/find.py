@@ -62,8 +62,8 @@ def _ask_headers(name: HubName) -> dict[str, Weight]:
     from huggingface_hub import HfApi
 
     api = HfApi()
-    found: dict[str, Weight] = {}
-    for part in weights_of(list_files(name) or [], name):
+    held, found = list_files(name), {}
+    for part in weights_of([] if held is None else held.files, name):
         read = api.parse_safetensors_file_metadata(name.repository, part, revision=name.revision)
         for key, one in read.tensors.items():
             found[key] = Weight(str(one.dtype), tuple(one.shape), one.data_offsets[1] - one.data_offsets[0])

@@ -73,7 +73,11 @@ def fetch_model(name: HubName, *, offline: bool = False) -> Path:
     with reaching(name):
         held = list_files(name, offline=offline)
         if held is not None:
-            return fetch_files(name, [*small_files(held), *weights_of(held, name)])
+            wanted = [*small_files(held.files), *weights_of(held.files, name)]
+            cached = cached_folder(name)
+            if cached is None or cached.name != held.commit or not all((cached / file).exists() for file in wanted):
+                cached = fetch_files(name, wanted)
+            return cached
     return _whole_in_cache(name)
 
 
@@ -86,15 +90,23 @@ def fetch_small(name: HubName) -> Path:
     with reaching(name):
         held = list_files(name)
         if held is not None:
-            return fetch_files(name, small_files(held))
+            return fetch_files(name, small_files(held.files))
     folder = cached_folder(name)
     if folder is None:
         raise _not_cached(name)
     return folder
 
 
-def list_files(name: HubName, *, offline: bool = False) -> list[str] | None:
-    """Return the names of all files of a repository; None where the hub is not to be asked or cannot be reached.
+@dataclass(frozen=True)
+class Held:
+    """What a repository holds: the commit that its revision is, and the names of its files."""
+
+    commit: str
+    files: list[str]
+
+
+def list_files(name: HubName, *, offline: bool = False) -> Held | None:
+    """Return what a repository holds; None where the hub is not to be asked or cannot be reached.
 
     Raises:
         Exception: of the hub's client, for all that is not the connection; see ``reaching``.
@@ -105,7 +117,7 @@ def list_files(name: HubName, *, offline: bool = False) -> list[str] | None:
         return None
     try:
         found = HfApi().model_info(name.repository, revision=name.revision)
-        return [one.rfilename for one in found.siblings or ()]
+        return Held(str(found.sha), [one.rfilename for one in found.siblings or ()])
     except Exception as error:
         if _is_connection(error):
             return None

@@ -117,10 +117,10 @@ def _check_model(name: str, folder: Path, commit: str | None) -> Pulled:
 def _packs_of(name: HubName, offline: bool) -> list[str]:
     """The files of a repository that belong to packs; none of a base model."""
     with reaching(name):
-        held = list_files(name, offline=offline)
-    if held is None:
-        cached = cached_folder(name)
-        held = [] if cached is None else [file.name for file in cached.iterdir()]
+        found = list_files(name, offline=offline)
+    cached = cached_folder(name) if found is None else None
+    held = [] if cached is None else [file.name for file in cached.iterdir()]
+    held = held if found is None else found.files
     if CARD in held:
         return [file for file in held if file in LIMITS]
     packs = [file for file in held if file.endswith(SUFFIX) and "/" not in file]
