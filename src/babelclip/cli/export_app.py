@@ -9,7 +9,7 @@ import typer
 
 
 def export(
-    to: Annotated[str, typer.Option(help="transformers, sentence-transformers or onnx.")],
+    to: Annotated[str, typer.Option(help="transformers, sentence-transformers, open_clip or onnx.")],
     out: Annotated[Path, typer.Option(help="New folder; of packs, each language is a folder in it.")],
     model: Annotated[
         str,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError
 
 from babelclip.errors import SettingError, UnknownNameError
-from babelclip.export import clip_folder, onnx_folder
+from babelclip.export import clip_folder, onnx_folder, open_clip_folder
 from babelclip.export.card import Usage, write_card
 from babelclip.export.leaving import check_family, leave_packs, leave_shared
 from babelclip.export.text_tower import PRECISIONS
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from babelclip.encoders import DualEncoder
     from babelclip.export.leaving import Leaving
 
-TARGETS = ("transformers", "sentence-transformers", "onnx")
+TARGETS = ("transformers", "sentence-transformers", "open_clip", "onnx")
 WRITERS = {
     "transformers": (clip_folder.write_transformers, clip_folder.transformers_usage),
     "sentence-transformers": (clip_folder.write_sentence_transformers, clip_folder.sentence_usage),
+    "open_clip": (open_clip_folder.write_open_clip, open_clip_folder.open_clip_usage),
 }
 README = "README.md"
 
