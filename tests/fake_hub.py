@@ -127,7 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         commit = repository.find(revision)
         if commit is None:
-            self._error(404, "RevisionNotFound")
+            known = kind == "tree" and repository.find(revision.split("/")[0]) is not None
+            self._error(404, "EntryNotFound" if known else "RevisionNotFound")
             return
         files = repository.commits[commit]
         if kind == "tree":

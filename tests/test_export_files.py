@@ -143,6 +143,10 @@ def test_runs_of_other_orders_and_settings_are_told_apart():
     rows = clip_benchmark_rows(results.model_copy(update={"runs": [run, other, turned]}))
     names = {row["pretrained"] for row in rows}
     assert len(names) == 3
+    group = run.model_copy(update={"scores": run.scores | {"txt_group_r5": run.scores["img_r1"]}})
+    assert clip_benchmark_rows(results.model_copy(update={"runs": [group]})) == clip_benchmark_rows(
+        results.model_copy(update={"runs": [run]})
+    )
     assert sorted(re.sub(r".*languages", "", name) for name in names) == ["-order1", "-order1-settings2", "-order2"]
 
 

@@ -14,7 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from babelclip.encoders.headers import INDEX, OPEN_CLIP_WEIGHTS, WEIGHTS, has_weights, no_weights
-from babelclip.errors import ModelError
+from babelclip.errors import BabelclipError, ModelError
 
 SMALL = ("*.json", "*.txt", "*.model")
 """Files that are fetched beside weights: config, tokenizer, picture preparation, the list of the weights' parts."""
@@ -149,8 +149,12 @@ def small_files(held: Sequence[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def reaching(name: HubName) -> Iterator[None]:
+def reaching(name: HubName, doing: str = "get it from") -> Iterator[None]:
     """Make an error of the hub's client one that says what is wrong and the way out.
+
+    Args:
+        name: what is asked for.
+        doing: what is tried, for messages.
 
     Raises:
         ModelError: whatever went wrong on the way.
@@ -159,7 +163,7 @@ def reaching(name: HubName) -> Iterator[None]:
 
     try:
         yield
-    except ModelError:
+    except BabelclipError:
         raise
     except GatedRepoError as error:
         what = f"{name.repository!r} is given only to those who have accepted its terms"
@@ -172,10 +176,12 @@ def reaching(name: HubName) -> Iterator[None]:
         raise ModelError(what, fix="Check the id (owner/name); for a private one, `hf auth login`.") from error
     except Exception as error:  # the hub's client has kinds of its own for what can go wrong on the way
         reason = " ".join(str(error).split())[:300] or type(error).__name__
+        refused = getattr(getattr(error, "response", None), "status_code", None) in (401, 403)
         raise ModelError(
-            f"cannot get {str(name)!r} from the hub: {reason}",
-            fix="Check the id (owner/name) and the connection, or give a folder of the model.",
-        ) from error
+            f"{str(name)!r}: cannot {doing} the hub: {reason}",
+            fix="Log in with the right to do so: `hf auth login`." if refused
+            else "Check the id (owner/name) and the connection, or give a folder of the model.",
+        ) from error  # fmt: skip
 
 
 def weights_of(held: Sequence[str], name: HubName) -> list[str]:
