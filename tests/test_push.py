@@ -178,6 +178,10 @@ def test_scores_of_a_run_go_into_the_card(pictoclip, examples, tmp_path):
     named = f"text to image recall@10, percent, {run.method} seed {run.seed}"
     assert found[named] == round(run.scores["img_r10"][-1][run.order.index("en")], 2)
     assert shipment.missing == ("a hub id of the base model, which is called 'pictoclip' here",)
+    (tmp_path / "out" / "en" / "results.json").write_bytes(RECORDED.read_bytes())
+    again = prepare(tmp_path / "out" / "en", "me/clip")
+    assert again.card == shipment.card
+    assert "results.json" in again.files
 
 
 def test_scores_of_another_base_model_are_refused(my):

@@ -37,7 +37,7 @@ def push(
     ] = None,
     licence: Annotated[str, typer.Option(help="Of all of it, such as cc0-1.0.  [default: as packs say]")] = "",
     results: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="results.json whose scores go into the card.")
+        Path | None, typer.Option(metavar="FILE", help="Scores for the card.  [default: results.json in FOLDER]")
     ] = None,
     message: Annotated[str, typer.Option(help="Of the commit.")] = "",
 ) -> None:

@@ -4,8 +4,8 @@ open_clip_config.json           sizes of both towers, where texts are pooled, ho
 open_clip_model.safetensors     weights under open_clip's names
 tokenizer.json                  texts to token ids; tokenizer_config.json beside it
 
-open_clip from 3.0 on pools at a given id (``pool_type`` ``eos``); older ones pool at the largest id of a text, which
-with new tokens is one of them.
+open_clip from 3.1 on pools at a given id (``pool_type`` ``eos``); older ones can pool only at the largest id of a text,
+which with new tokens is one of them, and refuse the config. With transformers 5 it takes 3.3.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ with torch.inference_mode():
 print(text_vectors @ image_vectors.T)
 """
 LIMITS = (
-    "It takes open_clip_torch from 3.0 on: older ones pool texts at the largest token id, which is a new one.",
+    "It takes open_clip_torch from 3.3 on: those before 3.1 cannot pool texts at the end-of-text token where new "
+    "tokens have larger ids, and refuse the folder; 3.1 and 3.2 do not work with transformers 5.",
     "Without the line `tokenizer.clean_fn = str` open_clip changes texts before it cuts them (ftfy: curly quotes, "
     "full-width marks of Chinese and Japanese; HTML entities), and such texts have other vectors.",
     "torchvision crops pictures whose longer side is scaled to an odd number of pixels up to one pixel aside from "
@@ -61,7 +62,7 @@ EPSILON = 1e-5
 
 def open_clip_usage(place: str) -> Usage:
     """How open_clip loads a folder."""
-    return Usage("open_clip", "'open_clip_torch>=3' transformers pillow", CODE.replace("FOLDER", place), LIMITS)
+    return Usage("open_clip", "'open_clip_torch>=3.3' transformers pillow", CODE.replace("FOLDER", place), LIMITS)
 
 
 def write_open_clip(encoder: DualEncoder, leaving: Leaving, folder: Path) -> None:

@@ -64,7 +64,8 @@ def prepare(folder: Path, repository: str, *, licence: str = "", results: Path |
     if name is None or name.revision is not None:
         raise SettingError(f"{repository!r} is no repository", fix="Write --repo owner/name.")
     cargo = gather(folder, repository)
-    found = _read_results(results, cargo)
+    beside = folder / RESULTS
+    found = _read_results(beside if results is None and beside.is_file() else results, cargo)
     card = write_hub_card(cargo, repository, licence=licence, results=found)
     files = {**cargo.files, README: card.encode()}
     refuse_places(files, folder)
