@@ -19,7 +19,22 @@ TOOLS = {
     "transformers": ["torch", "transformers", "pillow"],
     "onnx": ["onnxruntime", "tokenizers", "pillow", "numpy"],
     "sentence-transformers": ["torch", "transformers", "pillow", "sentence-transformers==6.2.0"],
+    "open_clip": ["torch", "torchvision==0.28.0", "transformers", "pillow", "open_clip_torch==3.3.0"],
 }
+BEFORE = {
+    "open_clip": """
+import sys, torch
+try:
+    import torchvision
+except RuntimeError:  # its operators were built for CUDA; open_clip needs none, only their names must be known
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    for name in ("nms", "qnms"):
+        torch.library.define(f"torchvision::{name}", "(Tensor boxes, Tensor scores, float limit) -> Tensor")
+    import torchvision
+"""
+}
+"""What a tool needs on this machine before its program: PyPI has torchvision for Linux with CUDA alone."""
 READY = "ready"
 
 
@@ -27,7 +42,7 @@ def home() -> Path:
     """Where environments are kept; skips the test that asks where none are wanted."""
     asked = os.environ.get("BABELCLIP_FOREIGN", "")
     if asked in ("", "off"):
-        pytest.skip("set BABELCLIP_FOREIGN=on (or to a folder) to make environments of the foreign tools, 3 GB in all")
+        pytest.skip("set BABELCLIP_FOREIGN=on (or to a folder) to make environments of the foreign tools, 4 GB in all")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "babelclip" / "foreign" if asked == "on" else Path(asked)
 
@@ -56,6 +71,11 @@ def run(tool: str, code: str, folder: Path) -> None:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ}
     extra = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     done = subprocess.run(
-        [python_of(tool), "-I", "-c", code], cwd=folder, env=kept | extra, capture_output=True, text=True, check=False
+        [python_of(tool), "-I", "-c", BEFORE.get(tool, "") + code],
+        cwd=folder,
+        env=kept | extra,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -37,16 +37,16 @@ class FrozenEncoder:
     Attributes:
         architecture: the class of ``transformers``.
         processor: prepares pictures.
-        source: the folder or hub id of its files.
+        source: the folder of its files; for a hub id, in the hub's cache.
     """
 
     architecture: ClassVar[str]
 
-    def __init__(self, source: str | Path, *, name: str, device: torch.device, frames: int = FRAMES) -> None:
+    def __init__(self, source: Path, *, name: str, device: torch.device, frames: int = FRAMES) -> None:
         """Load a model.
 
         Args:
-            source: its folder or a hub id.
+            source: the folder of its files.
             name: how messages and results call it.
             device: where to run it.
             frames: of a video, at least 1.
@@ -112,7 +112,7 @@ class FrozenEncoder:
     def write_whole(self, model: Any, folder: Path) -> None:
         """Write a model of this architecture to a folder, with this one's tokenizer and picture preparation.
 
-        Files of a folder are copied byte for byte; what came from a hub is written by ``transformers``.
+        Its own files beside the weights are copied byte for byte.
 
         Raises:
             OSError: the folder cannot be written to.
@@ -124,15 +124,9 @@ class FrozenEncoder:
             raise OSError(str(error)) from error
         for file in folder.glob("*.safetensors"):
             shutil.copymode(folder / "config.json", file)  # some versions write weights for the owner's eyes only
-        if Path(self.source).is_dir():
-            for file in (Path(self.source) / name for name in BESIDE):
-                if file.is_file():
-                    shutil.copyfile(file, folder / file.name)
-        else:
-            from transformers import AutoTokenizer
-
-            AutoTokenizer.from_pretrained(self.source).save_pretrained(folder)
-            self.processor.save_pretrained(folder)
+        for file in (self.source / name for name in BESIDE):
+            if file.is_file():
+                shutil.copyfile(file, folder / file.name)
 
     def _arrange(self, model: Any) -> TextTower:
         """Return the text tower of a model."""
@@ -158,7 +152,7 @@ class FrozenEncoder:
     def _load_processor(self) -> Any:
         from transformers import AutoImageProcessor  # takes longer than all else that is imported
 
-        return AutoImageProcessor.from_pretrained(self.source, backend="pil")
+        return AutoImageProcessor.from_pretrained(self.source, backend="pil", trust_remote_code=False)
 
     def _load_tokenizer(self) -> Any:
         return load_tokenizer(self.source, self.name)
@@ -195,7 +189,7 @@ def _named(config: Any, names: Sequence[str]) -> list[tuple[str, Any]]:
     return [(name, getattr(part, name, None)) for part in (config.text_config, config.vision_config) for name in names]
 
 
-def load_tokenizer(source: str | Path, name: str) -> Any:
+def load_tokenizer(source: Path, name: str) -> Any:
     """Load a model's fast tokenizer as ``transformers`` has it; where its own class is a slow one, its tokenizer.json.
 
     Raises:
@@ -204,7 +198,7 @@ def load_tokenizer(source: str | Path, name: str) -> Any:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(source)
+        tokenizer: Any = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
         if getattr(tokenizer, "is_fast", False):
             return tokenizer
     except ImportError:  # its own class is a slow one and wants a package that is not installed

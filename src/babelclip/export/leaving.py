@@ -139,7 +139,7 @@ def leave_packs(polyglot: Polyglot, languages: Sequence[str] | None = None) -> d
         SettingError: a language has modules that no other tool can run.
     """
     found = {}
-    for tag in _tags(languages, polyglot.languages, "installed language"):
+    for tag in pick_tags(languages, polyglot.languages, "installed language"):
         if tag == NATIVE:
             found[tag] = _leaving([tag], polyglot.base, None, None)
             continue
@@ -170,7 +170,7 @@ def leave_shared(student: Student, languages: Sequence[str] | None = None) -> Le
             fix="Learn without --lexicon, or use them through babelclip.",
         )
     known = lexicon.languages or [NATIVE]
-    tags = _tags(languages, known, "learnt language")
+    tags = pick_tags(languages, known, "learnt language")
     lora = _lora(student.learnt, tags)
     if not lexicon.languages:
         return _leaving(tags, lexicon, None, None)
@@ -178,8 +178,18 @@ def leave_shared(student: Student, languages: Sequence[str] | None = None) -> Le
     return _leaving(tags, lexicon, last, lora, shared=True)
 
 
-def _tags(asked: Sequence[str] | None, known: Sequence[str], kind: str) -> list[str]:
-    """The tags that are wanted, each once."""
+def pick_tags(asked: Sequence[str] | None, known: Sequence[str], kind: str) -> list[str]:
+    """Return the tags that are wanted, each once.
+
+    Args:
+        asked: as they were given; None for all.
+        known: those that there are.
+        kind: what they are, for messages.
+
+    Raises:
+        UnknownNameError: there is no such language.
+        SettingError: none is wanted.
+    """
     tags = list(dict.fromkeys(map(normalise_tag, known if asked is None else asked)))
     for tag in tags:
         if tag not in known:

@@ -54,7 +54,10 @@ def onnx_usage(encoder: DualEncoder, place: str, precision: str) -> Usage:
     if precision == "int8":
         limits.append("Texts are in int8: vectors differ from those in float32, and a little with the batch.")
     return Usage(
-        "onnx", "onnxruntime tokenizers pillow", _code(_preparation(encoder)).replace("FOLDER", place), tuple(limits)
+        "onnx",
+        "onnxruntime tokenizers pillow",
+        _code(read_preparation(encoder)).replace("FOLDER", place),
+        tuple(limits),
     )
 
 
@@ -83,7 +86,7 @@ def write_image(encoder: DualEncoder, folder: Path) -> None:
     """Write ``image.onnx`` and how pictures are prepared; errors as for ``write_text``."""
     facts = {**_facts(encoder), "precision": "float32"}
     (folder / "image.onnx").write_bytes(build_image_model(check_family(encoder).load_whole().cpu(), facts))
-    content = json.dumps(_preparation(encoder), indent=2) + "\n"
+    content = json.dumps(read_preparation(encoder), indent=2) + "\n"
     (folder / "preprocessor_config.json").write_text(content, encoding="utf-8")
 
 
@@ -91,8 +94,8 @@ def _facts(encoder: DualEncoder) -> dict[str, str]:
     return {"opset": str(OPSET), "base_fingerprint": encoder.fingerprint}
 
 
-def _preparation(encoder: DualEncoder) -> dict[str, Any]:
-    """How the base model prepares pictures."""
+def read_preparation(encoder: DualEncoder) -> dict[str, Any]:
+    """Return how the base model prepares pictures, as ``preprocessor_config.json`` has it."""
     content: dict[str, Any] = json.loads(check_family(encoder).processor.to_json_string())
     return content
 
