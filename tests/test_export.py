@@ -307,7 +307,7 @@ def test_limits_of_graphs_and_of_base_models(tiny, polyglot, tmp_path, monkeypat
     with pytest.raises(ModelError, match=r"in int8.*\. Export to transformers"):
         export_model(polyglot, tmp_path / "out", to="onnx", languages=["de"], precision="int8")
     other = SimpleNamespace(name="other", fingerprint="f", device=torch.device("cpu"))
-    with pytest.raises(ModelError, match="'other' is no CLIPModel"):
+    with pytest.raises(ModelError, match="'other' is no model of transformers"):
         export_model(Polyglot(other, base_lexicon(tiny)), tmp_path / "out", to="transformers")
     lexicon = base_lexicon(tiny)
     lexicon = replace(lexicon, frame=replace(lexicon.frame, eos=2))

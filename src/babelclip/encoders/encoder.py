@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from babelclip.encoders.frozen import clip_blocks
 from babelclip.encoders.looking import look
 from babelclip.encoders.pictures import open_picture
 from babelclip.encoders.videos import FRAMES, check_frames
@@ -21,6 +22,7 @@ from babelclip.errors import ModelError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from babelclip.encoders.arranged import Modules
     from babelclip.encoders.base import Progress, TextTower
     from babelclip.encoders.frame import Frame
 
@@ -37,6 +39,7 @@ class FrozenEncoder:
     Attributes:
         architecture: the class of ``transformers``.
         processor: prepares pictures.
+        padding: id that the tokenizer fills texts up with.
         source: the folder of its files; for a hub id, in the hub's cache.
     """
 
@@ -61,19 +64,20 @@ class FrozenEncoder:
         model = self._load_model()
         whole = self._load_tokenizer()
         self._model: Any = model.requires_grad_(False).to(device)
-        self.text_tower: TextTower = self._arrange(self._model)
+        self.text_tower: TextTower = self.arrange(self._model)
         self.processor: Any = self._load_processor()
         self.tokenizer = whole.backend_tokenizer
         self.frame: Frame = self._find_frame(whole, self._model)
+        self.padding: int = self.frame.eos if whole.pad_token_id is None else whole.pad_token_id
         self.dim: int = self.text_tower.shape.dim
         self.scale, bias = float(model.logit_scale.exp()), getattr(model, "logit_bias", None)
         self.bias = None if bias is None else float(bias)
         self.fingerprint = _fingerprint(
             self._model, self.tokenizer.to_str(), self.processor.to_json_string(), self._behaviour()
         )
-        table = self._text_model(self._model).get_input_embeddings().weight.detach()
+        table = self.text_model(self._model).get_input_embeddings().weight.detach()
         self.token_table: Tensor = table[: self.tokenizer.get_vocab_size(with_added_tokens=True)]
-        del self._text_model(self._model).encoder  # its weights live on, arranged, in the tower
+        del self.text_model(self._model).encoder  # its weights live on, arranged, in the tower
 
     @torch.inference_mode()
     def encode_images(self, files: Sequence[Path], *, batch_size: int = 64, progress: Progress | None = None) -> Tensor:
@@ -128,17 +132,21 @@ class FrozenEncoder:
             if file.is_file():
                 shutil.copyfile(file, folder / file.name)
 
-    def _arrange(self, model: Any) -> TextTower:
-        """Return the text tower of a model."""
+    def arrange(self, model: Any) -> TextTower:
+        """Return the text tower of a model of this architecture."""
         raise NotImplementedError
+
+    def text_model(self, model: Any) -> Any:
+        """Return the module of a model's text tower, which has an ``encoder``."""
+        return model.text_model
+
+    def blocks(self, model: Any) -> list[Modules]:
+        """Return the modules of each block of a model's text tower."""
+        return clip_blocks(self.text_model(model))
 
     def _find_frame(self, tokenizer: Any, model: Any) -> Frame:
         """Return what the text tower wants around pieces, from tokenizer and config."""
         raise NotImplementedError
-
-    def _text_model(self, model: Any) -> Any:
-        """The module whose ``encoder`` is arranged as the tower."""
-        return model.text_model
 
     def _behaviour(self) -> str:
         """What changes the vectors without being a weight."""

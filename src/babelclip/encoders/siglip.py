@@ -27,7 +27,8 @@ class SiglipEncoder(FrozenEncoder):
 
     architecture = "SiglipModel"
 
-    def _arrange(self, model: Any) -> TextTower:
+    def arrange(self, model: Any) -> TextTower:
+        """Return the text tower; see ``FrozenEncoder``."""
         return FrozenTextTower(model.text_model, model.text_model.head, causal=False)
 
     def _find_frame(self, tokenizer: Any, model: Any) -> Frame:

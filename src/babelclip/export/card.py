@@ -115,7 +115,7 @@ def score_table(cards: dict[str, PackCard]) -> list[str]:
 
 def _limits(leavings: Sequence[Leaving], cards: dict[str, PackCard], usage: Usage) -> list[str]:
     """What to know."""
-    found = [f"Texts are cut at {leavings[0].max_length} tokens, start and end included."]
+    found = [f"Texts are cut at {leavings[0].frame.max_length} tokens, start and end included."]
     if cards:
         found.append(
             f"A language's own folder is for texts in that language alone, not for English: it has rows of its own for "

@@ -53,7 +53,7 @@ def export_model(
     Raises:
         UnknownNameError: there is no such target or precision, or the model has no such language.
         SettingError: the folder holds something, or a language has what no other tool can run.
-        ModelError: the base model is no ``CLIPModel``, or its towers cannot be graphs of one file each.
+        ModelError: the target has no place for the base model's towers, or they are too large for one file each.
         MissingExtraError: the package ``onnx`` is not installed.
         BabelclipError: the disk is full or the place cannot be written to.
     """
@@ -90,9 +90,9 @@ def _write_each(encoder: DualEncoder, found: dict[str, Leaving], place: Path, to
     for folder, leaving in found.items():
         (place / folder).mkdir(exist_ok=True)
         write(encoder, leaving, place / folder)
-        _write_card(encoder, {".": leaving}, usage("."), place / folder, to)
+        _write_card(encoder, {".": leaving}, usage(encoder, "."), place / folder, to)
     if "" not in found:
-        _write_card(encoder, found, usage(_example(found)), place, to)
+        _write_card(encoder, found, usage(encoder, _example(found)), place, to)
 
 
 def _write_onnx(encoder: DualEncoder, found: dict[str, Leaving], place: Path, precision: str) -> None:

@@ -21,7 +21,7 @@ from babelclip.encoders.headers import OPEN_CLIP_WEIGHTS
 from babelclip.encoders.model_config import OPEN_CLIP_CONFIG
 from babelclip.errors import ModelError
 from babelclip.export.card import TEXTS, Usage
-from babelclip.export.leaving import Leaving
+from babelclip.export.leaving import Leaving, check_clip
 from babelclip.export.onnx_folder import read_preparation
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ EPSILON = 1e-5
 """Of open_clip's layer norms, where a config says nothing."""
 
 
-def open_clip_usage(place: str) -> Usage:
+def open_clip_usage(_: DualEncoder, place: str) -> Usage:
     """How open_clip loads a folder."""
     return Usage("open_clip", "'open_clip_torch>=3.3' transformers pillow", CODE.replace("FOLDER", place), LIMITS)
 
@@ -72,6 +72,7 @@ def write_open_clip(encoder: DualEncoder, leaving: Leaving, folder: Path) -> Non
         ModelError: the base model is no ``CLIPModel``, or open_clip has no place for one of its parts.
         OSError: the folder cannot be written to.
     """
+    check_clip(encoder, "open_clip")
     model: Any = leaving.model(encoder)
     config = {
         "model_cfg": _model_config(model, leaving, encoder.name),
@@ -111,8 +112,9 @@ def _model_config(model: Any, leaving: Leaving, name: str) -> dict[str, Any]:
             "head_width": vision.hidden_size // vision.num_attention_heads,
         },
         "text_cfg": halves[0] | {
-            "context_length": leaving.max_length, "vocab_size": len(leaving.table), "heads": text.num_attention_heads,
-            "hf_tokenizer_name": ".", "pool_type": "eos", "eos_id": leaving.eos, "pad_id": leaving.eos,
+            "context_length": leaving.frame.max_length, "vocab_size": len(leaving.table),
+            "heads": text.num_attention_heads,
+            "hf_tokenizer_name": ".", "pool_type": "eos", "eos_id": leaving.frame.eos, "pad_id": leaving.pad,
         },
     }  # fmt: skip
 
