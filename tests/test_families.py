@@ -10,13 +10,17 @@ from tokenizers import Tokenizer, processors
 from transformers import AutoImageProcessor, AutoTokenizer, ElectraConfig
 
 import babelclip
+from babelclip.acquirers import Acquirers
 from babelclip.cli.serve import _fast
+from babelclip.data.cache import Cache
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders import encode_tokens, load_encoder
 from babelclip.encoders.load import FAMILIES
 from babelclip.encoders.tower import encode_batch, pad
 from babelclip.errors import ModelError, SettingError
 from babelclip.export import export_model
+from babelclip.export.onnx_tower import OnnxTower
+from babelclip.export.text_tower import build_text_tower
 from babelclip.lexicon import tokenise
 from babelclip.methods import compose
 from babelclip.packs import Polyglot, install_pack, learn_pack, load_polyglot
@@ -254,14 +258,35 @@ def test_they_are_told_and_measured(name, models):
     assert all(one.available for one in found.methods if one.method in ("cll", "mla", "lora", "full"))
 
 
-@pytest.mark.parametrize(("name", "family"), [("siglip", "siglip"), ("two towers, BERT", "two")])
-def test_other_tools_and_graphs_refuse_them_in_words(name, family, models, tmp_path, capsys):
+@pytest.mark.parametrize("name", ["siglip", "two towers, BERT"])
+def test_other_tools_refuse_them_in_words(name, models, tmp_path):
     _, _, encoder = models(name, byte_bpe)
-    polyglot = Polyglot(encoder, base_lexicon(encoder))
     with pytest.raises(ModelError, match="no CLIPModel of transformers"):
-        export_model(polyglot, tmp_path / "out", to="transformers")
+        export_model(Polyglot(encoder, base_lexicon(encoder)), tmp_path / "out", to="transformers")
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_graph_of_a_text_tower_is_the_tower(name, models):
+    onnx = pytest.importorskip("onnx", reason="needs the extra [serve]")
     pytest.importorskip("onnxruntime", reason="needs the extra [serve]")
-    with pytest.raises(ModelError, match=r"causal text towers.*--precision torch"):
+    _, _, encoder = models(name)
+    served, ids = OnnxTower(encoder, cache=Cache(None)), sequences(encoder, [*TEXTS, " ".join(TEXTS)])
+    expected = encode_tokens(encoder, encoder.token_table, ids)
+    nothing = Acquirers()
+    for some, vectors in ((ids, expected), (ids[:1], expected[:1]), ([ids[1], ids[-1]], expected[[1, -1]])):
+        found = encode_tokens(encoder, encoder.token_table, some, nothing, plain=served)
+        torch.testing.assert_close(found, vectors, rtol=0, atol=1e-5)
+    for precision in ("float32", "int8"):
+        model = onnx.load_from_string(build_text_tower(encoder.text_tower, precision))
+        onnx.checker.check_model(model, full_check=True)
+
+
+def test_serve_goes_on_with_torch_where_there_is_no_graph(models, monkeypatch, capsys):
+    pytest.importorskip("onnxruntime", reason="needs the extra [serve]")
+    _, _, encoder = models("siglip", byte_bpe)
+    polyglot = Polyglot(encoder, base_lexicon(encoder))
+    monkeypatch.setattr(encoder.text_tower, "activation", "snake")
+    with pytest.raises(ModelError, match="no ONNX graph has been written for the activation 'snake'"):
         _fast(polyglot, "float32", None)
     assert _fast(polyglot, None, None) is polyglot
     assert "texts go through torch" in capsys.readouterr().err

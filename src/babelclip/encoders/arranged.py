@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention, silu
 
-from babelclip.encoders.insert import Insert, Part, Prefix, TowerShape
+from babelclip.encoders.insert import Build, Insert, Part, Prefix, TowerShape
 from babelclip.encoders.layout import Layout, Pick, Spread
 
 Affine = tuple[Tensor, Tensor]
@@ -76,12 +76,16 @@ class ArrangedTower:
         shape: its sizes.
         activation: of its MLPs, as ``transformers`` names it.
         epsilon: of its layer norms.
+        build: how it is built otherwise.
     """
 
-    def __init__(self, config: Any, positions: Tensor, layers: Sequence[Mapping[str, Any]], head: Head) -> None:
+    def __init__(
+        self, build: Build, config: Any, positions: Tensor, layers: Sequence[Mapping[str, Any]], head: Head
+    ) -> None:
         """Arrange weights; biases are kept.
 
         Args:
+            build: how the tower is built.
             config: of the text model, for its sizes.
             positions: (max_length, width) what is added to the rows.
             layers: modules of each block by their place in ``Layer``; ``attention_in`` are query, key and value.
@@ -89,6 +93,7 @@ class ArrangedTower:
         """
         from transformers.activations import ACT2FN
 
+        self.build = build
         self.epsilon: float = config.layer_norm_eps
         self.activation: str = config.hidden_act
         folded = self.activation == "quick_gelu"

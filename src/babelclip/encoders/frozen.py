@@ -9,21 +9,22 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from babelclip.encoders.arranged import ArrangedTower, Head, Layer, affine_of, bias_of, put_before
-from babelclip.encoders.insert import Prefix
+from babelclip.encoders.insert import Build, Prefix
 from babelclip.encoders.layout import Layout, lay_out, lay_out_apart
 
 
 class FrozenTextTower(ArrangedTower):
-    """The text half of a ``transformers`` CLIP or SigLIP, from token rows to projected vectors.
-
-    Attributes:
-        causal: whether a place sees only what stands before it, and texts are pooled at their first end; else all
-            places see each other, padding too, and texts are pooled at their last place.
-    """
+    """The text half of a ``transformers`` CLIP or SigLIP, from token rows to projected vectors."""
 
     def __init__(self, text_model: Any, projection: Any, *, causal: bool = True) -> None:
-        """Arrange the weights of the inner text model and of its projection."""
-        self.causal = causal
+        """Arrange weights.
+
+        Args:
+            text_model: the inner text model.
+            projection: a linear layer.
+            causal: whether a place sees only what stands before it, and texts are pooled at their first end; else all
+                places see each other, padding too, and texts are pooled at their last place.
+        """
         head = Head(
             norm=affine_of(text_model.final_layer_norm), dense=None, bend=False,
             projection=projection.weight.detach(), bias=bias_of(projection),
@@ -37,11 +38,12 @@ class FrozenTextTower(ArrangedTower):
             }
             for one in text_model.encoder.layers
         ]  # fmt: skip
-        super().__init__(text_model.config, text_model.embeddings.position_embedding.weight.detach(), layers, head)
+        positions = text_model.embeddings.position_embedding.weight.detach()
+        super().__init__(Build(causal), text_model.config, positions, layers, head)
 
     def lay_out(self, ids: Tensor, ends: Tensor, groups: Tensor | None = None) -> Layout:
         """Find the nodes of a batch; see ``TextTower``."""
-        if self.causal:
+        if self.build.causal:
             return lay_out(ids, ends, groups)
         return lay_out_apart(ids, torch.ones_like(ids, dtype=torch.bool), torch.full_like(ends, ids.shape[1] - 1))
 
@@ -53,7 +55,7 @@ class FrozenTextTower(ArrangedTower):
         return hidden + self._mlp(layer, self._norm(hidden, layer.norm2))
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor, layout: Layout, prefix: Prefix | None) -> Tensor:
-        if not self.causal:
+        if not self.build.causal:
             return super()._attend(query, key, value, layout, prefix)
         if prefix is None:
             return scaled_dot_product_attention(query, key, value, is_causal=True)

@@ -34,6 +34,20 @@ class TowerShape:
     dim: int
 
 
+class Build(NamedTuple):
+    """What else must be known of a text tower by those who run it by other means than its own.
+
+    Attributes:
+        causal: whether a place sees only what stands before it.
+        post_norm: whether norms stand behind attention and MLP, and another one before the first block.
+        bend: whether tanh follows the dense layer behind the last block.
+    """
+
+    causal: bool
+    post_norm: bool = False
+    bend: bool = False
+
+
 class Prefix(NamedTuple):
     """Keys and values that every place of a text sees in a layer, before its own.
 

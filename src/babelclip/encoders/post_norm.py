@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from babelclip.encoders.arranged import Affine, ArrangedTower, Head, Layer, affine_of
+from babelclip.encoders.insert import Build
 from babelclip.encoders.layout import Layout, lay_out_apart
 
 
@@ -34,7 +35,8 @@ class PostNormTextTower(ArrangedTower):
             }
             for one in blocks
         ]  # fmt: skip
-        super().__init__(config, positions + embeddings.token_type_embeddings.weight.detach()[0], layers, head)
+        positions = positions + embeddings.token_type_embeddings.weight.detach()[0]
+        super().__init__(Build(causal=False, post_norm=True, bend=head.bend), config, positions, layers, head)
 
     def lay_out(self, ids: Tensor, ends: Tensor, groups: Tensor | None = None) -> Layout:
         """Find the nodes of a batch; see ``TextTower``."""

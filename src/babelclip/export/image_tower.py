@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from babelclip.encoders.insert import TowerShape
+from babelclip.encoders.insert import Build, TowerShape
 from babelclip.export.text_ids import check_size
 from babelclip.export.text_tower import Graph
 
@@ -48,6 +48,7 @@ class _ImageTower:
         self.shape = TowerShape(
             config.num_hidden_layers, config.hidden_size, config.num_attention_heads, model.config.projection_dim
         )
+        self.build = Build(causal=False)
         self.activation: str = config.hidden_act
         self.epsilon: float = config.layer_norm_eps
         self.patch: int = config.patch_size

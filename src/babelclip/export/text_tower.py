@@ -1,13 +1,13 @@
 """The frozen text tower of a base model as an ONNX graph.
 
 The graph begins at token rows that are looked up already and not at token ids: it belongs to the base model, and a pack
-is installed without a new one. Its inputs are those of ``FrozenTextTower``, all sizes but the width free:
+is installed without a new one. Its inputs are those of ``ArrangedTower``, all sizes but the width free:
 
     rows       (N, width) float32   a row for each node of the batch (``encoders.layout``)
     positions  (N,) int64           its position in the text
     node_of    (B, L) int64         node at each place of each text; behind the end, that of the end
     places     (N,) int64           where a node stands first, counted through (B, L) row by row
-    ends       (B,) int64           node of each text's first end-of-text
+    ends       (B,) int64           node that each text is pooled at, of a causal tower its first end-of-text
     visible    (B, L) bool          true up to the end
     vectors    (B, dim) float32     the output, not normalised
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from babelclip.encoders.base import TextTower
-    from babelclip.encoders.insert import TowerShape
+    from babelclip.encoders.insert import Build, TowerShape
 
 PRECISIONS = ("float32", "int8")
 OPSET = 23  # the first with Attention; onnxruntime runs it from 1.23 on
@@ -49,10 +49,9 @@ def build_text_tower(tower: TextTower, precision: str = "float32") -> bytes:
 
     Raises:
         UnknownNameError: another precision.
-        ModelError: the tower is none that a graph has been written for, or the graph is too large for one file.
+        ModelError: the graph has no such activation, or is too large for one file.
         MissingExtraError: the package ``onnx`` is not installed.
     """
-    check_tower(tower)
     graph = Graph(tower, precision)
     if graph.size >= LARGEST:
         raise ModelError(
@@ -68,24 +67,11 @@ def build_text_tower(tower: TextTower, precision: str = "float32") -> bytes:
     return graph.to_bytes("text_tower", inputs)
 
 
-def check_tower(tower: TextTower | Tower) -> None:
-    """Refuse text towers that no graph has been written for.
-
-    Raises:
-        ModelError: the tower attends both ways, or its norms stand behind attention and MLP.
-    """
-    if not getattr(tower, "causal", False):
-        raise ModelError(
-            f"ONNX graphs have been written for causal text towers such as CLIP's, and not for this one "
-            f"({type(tower).__name__}), which attends both ways",
-            fix="Use this base model through torch: `babelclip serve --precision torch`.",
-        )
-
-
 class Tower(Protocol):
     """What a graph needs of a tower, of texts or of pictures; see ``encoders.base.TextTower``."""
 
     shape: TowerShape
+    build: Build
     activation: str
     epsilon: float
 
@@ -116,7 +102,7 @@ class Graph:
             import onnx
         except ImportError as error:
             raise MissingExtraError("onnx", "serve", "Exporting a tower as ONNX") from error
-        self._onnx, self._int8, self._shape = onnx, precision == "int8", tower.shape
+        self._onnx, self._int8, self._shape, self._build = onnx, precision == "int8", tower.shape, tower.build
         self.kinds = onnx.TensorProto
         self._weights = {name: tensor.cpu().numpy() for name, tensor in tower.weights().items()}
         self._activate, self._epsilon = ACTIVATIONS[tower.activation], tower.epsilon
@@ -135,12 +121,21 @@ class Graph:
         """Write the whole tower."""
         positions = self.node("Gather", self.constant(self._weights["positions"]), "positions")
         hidden = self.node("Add", "rows", positions)
+        if self._build.post_norm:
+            hidden = self._norm(hidden, "entry_norm")
+        everywhere = "" if self._build.causal else self._seen_everywhere()
         last = self._shape.layers - 1
         for layer in range(last):
-            hidden = self._block(f"{layer}", hidden)
+            hidden = self._block(f"{layer}", hidden, everywhere)
         pooled = self._last_block(f"{last}", hidden)
-        normed = self._norm(pooled, "final_norm")
-        self.node("Identity", self._product(self._operand(normed), self._weights["projection"], None), name="vectors")
+        if "final_norm.weight" in self._weights:
+            pooled = self._norm(pooled, "final_norm")
+        if "dense.weight" in self._weights:
+            pooled = self._linear(pooled, "dense")
+        if self._build.bend:
+            pooled = self.node("Tanh", pooled)
+        bias = self._weights.get("projection_bias")
+        self.node("Identity", self._product(self._operand(pooled), self._weights["projection"], bias), name="vectors")
 
     def to_bytes(
         self, name: str, inputs: Mapping[str, tuple[int, Sequence[int | str]]], facts: Mapping[str, str] | None = None
@@ -186,30 +181,53 @@ class Graph:
         names = [f"v{len(self._nodes)}_{part}" for part in range(count)]
         return self._nodes_of("Split", (value,), names, {"axis": -1, "num_outputs": count})
 
-    def _block(self, layer: str, hidden: str) -> str:
-        """One layer, all nodes: (N, width) to (N, width)."""
-        fused = self._linear(self._norm(hidden, f"{layer}.norm1"), f"{layer}.attention_in")
-        query, key, value = self._parts(self.node("Gather", fused, "node_of"), 3)
-        mixed = self.node("Attention", query, key, value, is_causal=1, **self._heads())
+    def _block(self, layer: str, hidden: str, everywhere: str) -> str:
+        """One layer, all nodes: (N, width) to (N, width); ``everywhere``: what each place sees, unless causal."""
+        fused = self._linear(self._before(layer, hidden), f"{layer}.attention_in")
+        parts = self._parts(self.node("Gather", fused, "node_of"), 3)
+        if self._build.causal:
+            mixed = self.node("Attention", *parts, is_causal=1, **self._heads())
+        else:
+            mixed = self.node("Attention", *parts, everywhere, **self._heads())
         mixed = self.node("Gather", self._flat(mixed), "places")
-        hidden = self.node("Add", hidden, self._linear(mixed, f"{layer}.attention_out"))
-        return self._mlp(layer, hidden)
+        return self._after(layer, hidden, self._linear(mixed, f"{layer}.attention_out"))
 
     def _last_block(self, layer: str, hidden: str) -> str:
         """The last layer at the ends: (N, width) to (B, width)."""
         width, name = self._shape.width, f"{layer}.attention_in"
         weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
-        normed = self._norm(hidden, f"{layer}.norm1")
+        normed = self._before(layer, hidden)
         asking = self._operand(self.node("Gather", normed, "ends"))
         query = self.node(
             "Unsqueeze", self._product(asking, weight[:width], bias[:width]), self.constant(np.array([1]))
         )
         fused = self._product(self._operand(normed), weight[width:], bias[width:])
         key, value = self._parts(self.node("Gather", fused, "node_of"), 2)
-        seen = self.node("Unsqueeze", "visible", self.constant(np.array([1, 2])))
-        mixed = self._flat(self.node("Attention", query, key, value, seen, **self._heads()))
+        mixed = self._flat(self.node("Attention", query, key, value, self._seen(), **self._heads()))
         pooled = self.node("Gather", hidden, "ends")
-        return self._mlp(layer, self.node("Add", pooled, self._linear(mixed, f"{layer}.attention_out")))
+        return self._after(layer, pooled, self._linear(mixed, f"{layer}.attention_out"))
+
+    def _seen(self) -> str:
+        """Which places of a text the one that is pooled sees: (B, 1, 1, L)."""
+        return self.node("Unsqueeze", "visible", self.constant(np.array([1, 2])))
+
+    def _seen_everywhere(self) -> str:
+        """The same for all places: (B, 1, L, L); onnxruntime spreads no mask over the places that look."""
+        looking = self.node("Unsqueeze", "visible", self.constant(np.array([1, 3])))
+        return self.node("And", self._seen(), self.node("Or", looking, self.node("Not", looking)))
+
+    def _before(self, layer: str, hidden: str) -> str:
+        """States that queries, keys and values are made of."""
+        return hidden if self._build.post_norm else self._norm(hidden, f"{layer}.norm1")
+
+    def _after(self, layer: str, hidden: str, mixed: str) -> str:
+        """What entered a block, and what its attention made of it, to what leaves it."""
+        hidden = self.node("Add", hidden, mixed)
+        if not self._build.post_norm:
+            return self._mlp(layer, hidden)
+        hidden = self._norm(hidden, f"{layer}.norm1")
+        inner = self._activate(self, self._linear(hidden, f"{layer}.mlp_in"))
+        return self._norm(self.node("Add", hidden, self._linear(inner, f"{layer}.mlp_out")), f"{layer}.norm2")
 
     def _mlp(self, layer: str, hidden: str) -> str:
         inner = self._linear(self._norm(hidden, f"{layer}.norm2"), f"{layer}.mlp_in")
