@@ -23,7 +23,7 @@ from babelclip.config import TaskSettings
 from babelclip.data import Batch
 from babelclip.encoders.frame import Frame
 from babelclip.encoders.frozen import FrozenTextTower
-from babelclip.lexicon import Lexicon, learn_bpe
+from babelclip.lexicon import Lexicon, learn_vocabulary
 from babelclip.methods import Task, compose
 from babelclip.training import TaskTrainer
 
@@ -151,7 +151,7 @@ def test_growth_gives_the_recorded_tokens_and_merges() -> None:
         with gzip.open(GOLDEN / "lexicon" / f"{language}.txt.gz", "rt", encoding="utf-8") as file:
             texts = file.read().split("\n")
         texts = texts[: len(texts) // 64 * 64]  # the reference dropped the last incomplete block of 64
-        own = learn_bpe(texts, base, recorded["vocab_size_requested"])
+        own = learn_vocabulary(texts, base, recorded["vocab_size_requested"])
         assert set(own.tokens) == set(recorded["own_vocabulary"])
         assert len(own.merges) == len(recorded["own_merges"])
         tokens, merges = len(lexicon.vocabulary.tokens), len(lexicon.vocabulary.merges)

@@ -12,7 +12,7 @@ from babelclip.lexicon import (
     Lexicon,
     Tokens,
     Vocabulary,
-    learn_bpe,
+    learn_vocabulary,
     measure_coverage,
     merge_vocabularies,
     tokenise,
@@ -219,7 +219,7 @@ def test_copies_are_independent(lexicon):
 def test_the_same_texts_give_the_same_vocabulary_in_any_order(tiny):
     """Many equally frequent pairs: only a fixed order of ties gives the same merges each time."""
     texts = [f"{a}{b}{c}" for a in "abcdefgh" for b in "ijkl" for c in "mnopqrst"]
-    first = learn_bpe(texts, tiny.tokenizer, 400)
+    first = learn_vocabulary(texts, tiny.tokenizer, 400)
     assert len(first.merges) > 100
     for again in (texts, texts[::-1], texts):
-        assert learn_bpe(again, tiny.tokenizer, 400) == first
+        assert learn_vocabulary(again, tiny.tokenizer, 400) == first

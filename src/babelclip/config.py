@@ -34,7 +34,7 @@ class TaskSettings:
     """How one language is taught. Defaults are those of CLL-CLIP (AAAI 2024): its batch, rate, schedule and weights."""
 
     vocab_size: int = 10_000
-    """Tokens that the language's own byte-level BPE asks for, special tokens included."""
+    """Tokens that the language's own vocabulary asks for; in a byte-level BPE, as CLIP's, special tokens count too."""
     initialiser: str | None = None
     """How new rows start: a name of ``lexicon.INITIALISERS``; None: as the methods ask for, else ``normal``."""
     epochs: int = 3

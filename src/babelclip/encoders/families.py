@@ -17,7 +17,8 @@ TEACHABLE = (
     "SigLIP and SigLIP 2; Chinese CLIP, AltCLIP, and VisionTextDualEncoderModel with a BERT, RoBERTa or XLM-R as text "
     "tower",
     "folders in open_clip's own format (open_clip_config.json, open_clip_model.safetensors) with CLIP's own towers",
-    "all with weights in safetensors, a tokenizer.json and a preprocessor_config.json; tokenizers of byte-level BPE",
+    "all with weights in safetensors, a preprocessor_config.json, and a tokenizer.json: BPE, WordPiece or Unigram, of "
+    "at most as many tokens as the table has rows",
     "pictoclip, which comes with babelclip",
 )
 """What can be taught today."""
@@ -125,11 +126,12 @@ def _tokenizer_reasons(facts: ModelFacts, family: Family) -> list[str]:
     if one is None:
         return [facts.no_tokenizer]
     found = []
-    if one.kind != "BPE" or not one.byte_level:
-        kind = f"{one.kind} with bytes as a fallback" if one.byte_fallback else one.kind
-        found.append(f"its tokenizer is {kind}; lexicons grow by merges of a byte-level BPE")
-    elif one.missing_bytes:
+    if one.kind not in ("BPE", "WordPiece", "Unigram"):
+        found.append(f"its tokenizer is {one.kind}; lexicons grow by the pieces of a BPE, WordPiece or Unigram")
+    elif one.kind == "BPE" and one.byte_level and one.missing_bytes:
         found.append(f"its tokenizer has no token for {one.missing_bytes} of the 256 bytes, inside or behind a word")
+    elif not (one.byte_level or one.byte_fallback) and one.specials.get("unk", -1) == one.specials.get("eos"):
+        found.append("its tokenizer writes the end-of-text token for unknown text")
     if one.last_id != one.tokens - 1:
         found.append(f"its tokenizer has {one.tokens:,} tokens but ids up to {one.last_id:,}: ids have gaps")
     if facts.rows is not None and facts.rows < one.tokens:

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, normalizers
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from babelclip.encoders.frame import Frame
 from babelclip.errors import ModelError, SettingError, UnknownNameError
-from babelclip.lexicon.bpe import Vocabulary
 from babelclip.lexicon.lexicon import Lexicon
 from babelclip.lexicon.merge import Growth
+from babelclip.lexicon.plain import as_plain_text
+from babelclip.lexicon.vocabulary import Vocabulary
 
 
 @dataclass
@@ -48,7 +49,7 @@ class MultilingualLexicon(Lexicon):
         Raises:
             ModelError: tokens have no row, or ids have gaps.
         """
-        tokenizer = _for_plain_text(tokenizer, bos, eos)
+        tokenizer = as_plain_text(Tokenizer.from_str(tokenizer.to_str()), (bos, eos))
         count = tokenizer.get_vocab_size(with_added_tokens=True)
         by_id = {number: token for token, number in tokenizer.get_vocab(with_added_tokens=True).items()}
         gap = next((number for number in range(count) if number not in by_id), None)
@@ -144,21 +145,6 @@ def read_multilingual(source: Path | str, native: Lexicon, *, width: int | None 
 
 _SPECIALS = (("cls_token", "bos_token", "[CLS]", "<s>"), ("sep_token", "eos_token", "[SEP]", "</s>"))
 """Where the tokens that start and end a text are looked for: attributes of the tokenizer, then tokens."""
-
-
-def _for_plain_text(tokenizer: Tokenizer, *specials: int) -> Tokenizer:
-    """A copy that cuts whole texts, in which "[SEP]" is a word like others: it must not end a text."""
-    tokenizer = Tokenizer.from_str(tokenizer.to_str())
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    tokenizer.encode_special_tokens = True
-    for special in specials:
-        content = str(tokenizer.id_to_token(special))
-        if special in tokenizer.encode(content, add_special_tokens=False).ids:  # Unigram has it among its pieces
-            apart = normalizers.Replace(content, " ".join(content))
-            known = tokenizer.normalizer
-            tokenizer.normalizer = apart if known is None else normalizers.Sequence([known, apart])
-    return tokenizer
 
 
 def _special(whole: Any, tokenizer: Tokenizer, names: Sequence[str]) -> int | None:
