@@ -30,15 +30,14 @@ from model_families import MAKERS, TEXTS, byte_bpe, make_two, write_model
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """Folder, model and encoder by name, each with its own kind of tokenizer or with byte-level BPE; made once."""
+    """Folder, model and encoder by name; made once."""
     place, found = tmp_path_factory.mktemp("families"), {}
 
-    def get(name, kind=None):
-        key = (name, kind)
-        if key not in found:
+    def get(name):
+        if name not in found:
             folder = place / f"{len(found)}"
-            found[key] = folder, write_model(name, folder, kind=kind), load_encoder(folder, device="cpu")
-        return found[key]
+            found[name] = folder, write_model(name, folder), load_encoder(folder, device="cpu")
+        return found[name]
 
     return get
 
@@ -141,12 +140,12 @@ def test_inputs_are_cut_alike_from_lists_and_from_arrays(name, models):
 
 @pytest.fixture(scope="module")
 def taught(models, corpora):
-    """Packs of two languages and their polyglot, by family; every tower has byte-level BPE here."""
+    """Packs of two languages and their polyglot, by family."""
     found = {}
 
     def get(name):
         if name not in found:
-            folder, _, encoder = models(name, byte_bpe)
+            folder, _, encoder = models(name)
             base = Polyglot(encoder, base_lexicon(encoder))
             settings = babelclip.TaskSettings(
                 vocab_size=330, batch_size=8, epochs=2, learning_rate=1e-2, idle_decay=False
@@ -161,15 +160,12 @@ def taught(models, corpora):
     return get
 
 
-TAUGHT = [name for name in MAKERS if name != "siglip2"]  # transformers gives its tokenizer Gemma's way of cutting
-
-
-@pytest.mark.parametrize("name", TAUGHT)
+@pytest.mark.parametrize("name", MAKERS)
 def test_languages_are_learnt_and_none_touches_another(name, taught, models, tmp_path):
     folder, base, packs, polyglot = taught(name)
     english = polyglot.encode_texts(TEXTS, language="en")
     assert torch.equal(english, base.encode_texts(TEXTS, language="en"))
-    _, model, encoder = models(name, byte_bpe)
+    _, model, encoder = models(name)
     torch.testing.assert_close(english, own_vectors(folder, model, encoder, TEXTS), rtol=0, atol=1e-5)
     texts = {"de": ["ein quadrat in rot", "eine wand", "grün"], "ru": ["красный квадрат", "стена"], "en": TEXTS[:3]}
     apart = torch.cat([polyglot.encode_texts(some, language=tag) for tag, some in texts.items()])
@@ -186,9 +182,9 @@ def test_languages_are_learnt_and_none_touches_another(name, taught, models, tmp
         assert torch.equal(loaded.encode_texts(some, language=tag), polyglot.encode_texts(some, language=tag))
 
 
-@pytest.mark.parametrize("name", TAUGHT)
+@pytest.mark.parametrize("name", MAKERS)
 def test_a_shared_lexicon_learns_with_teir_and_comes_back_from_its_folder(name, models, examples_of, tmp_path):
-    folder, _, encoder = models(name, byte_bpe)
+    folder, _, encoder = models(name)
     student = babelclip.Student(encoder)
     table, losses = student.lexicon.table.clone(), []
     loss = "nce" if encoder.bias is None else "sigmoid"
@@ -207,7 +203,7 @@ def test_a_shared_lexicon_learns_with_teir_and_comes_back_from_its_folder(name, 
     still[lexicon.frame.specials] = True
     moved = (lexicon.table[: len(table)] != table).any(dim=1)
     assert not moved[still].any(), "rows that German does not use, and what stands around texts"
-    assert moved[~still].any()
+    assert len(lexicon.table) > len(table)
     student.save(tmp_path / "learnt")
     again = babelclip.load(tmp_path / "learnt", base=folder, device="cpu")
     texts = ["ein quadrat in rot", "eine wand"]
@@ -229,7 +225,7 @@ def examples_of(corpora):
 @pytest.mark.parametrize("method", ["full", "ptuning", "dualprompt", "coda", "der", "gpm", "joint", "si"])
 @pytest.mark.parametrize("name", ["siglip", "altclip"])
 def test_every_method_works_on_towers_that_attend_both_ways(name, method, models, examples_of):
-    _, _, encoder = models(name, byte_bpe)
+    _, _, encoder = models(name)
     student = babelclip.Student(encoder)
     quick = babelclip.TaskSettings(vocab_size=330, batch_size=8, epochs=1, learning_rate=1e-3)
     before = base_lexicon(encoder)
@@ -241,15 +237,15 @@ def test_every_method_works_on_towers_that_attend_both_ways(name, method, models
 
 
 def test_sigmoid_is_refused_for_models_without_a_bias(models, examples_of):
-    _, _, encoder = models("clip", byte_bpe)
+    _, _, encoder = models("clip")
     settings = babelclip.TaskSettings(vocab_size=330, batch_size=8, cross_modal_loss="sigmoid")
     with pytest.raises(SettingError, match="was trained with a softmax"):
         babelclip.Student(encoder).learn("de", examples_of(encoder, "de"), settings=settings)
 
 
-@pytest.mark.parametrize("name", TAUGHT)
+@pytest.mark.parametrize("name", MAKERS)
 def test_they_are_told_and_measured(name, models):
-    folder, _, encoder = models(name, byte_bpe)
+    folder, _, encoder = models(name)
     found = inspect_model(str(folder), device="cpu")
     assert found.reasons == []
     assert found.fingerprint == encoder.fingerprint
@@ -260,7 +256,7 @@ def test_they_are_told_and_measured(name, models):
 
 @pytest.mark.parametrize("name", ["siglip", "two towers, BERT"])
 def test_other_tools_refuse_them_in_words(name, models, tmp_path):
-    _, _, encoder = models(name, byte_bpe)
+    _, _, encoder = models(name)
     with pytest.raises(ModelError, match="no CLIPModel of transformers"):
         export_model(Polyglot(encoder, base_lexicon(encoder)), tmp_path / "out", to="transformers")
 
@@ -283,7 +279,7 @@ def test_the_graph_of_a_text_tower_is_the_tower(name, models):
 
 def test_serve_goes_on_with_torch_where_there_is_no_graph(models, monkeypatch, capsys):
     pytest.importorskip("onnxruntime", reason="needs the extra [serve]")
-    _, _, encoder = models("siglip", byte_bpe)
+    _, _, encoder = models("siglip")
     polyglot = Polyglot(encoder, base_lexicon(encoder))
     monkeypatch.setattr(encoder.text_tower, "activation", "snake")
     with pytest.raises(ModelError, match="no ONNX graph has been written for the activation 'snake'"):
