@@ -200,10 +200,10 @@ MAKERS = {
 """Model and picture preparation, style of special tokens, and the kind of tokenizer that its checkpoints have."""
 
 
-def write_model(name, folder, *, kind=None):
-    """Save a model of a family with random weights, biases too; ``kind`` is another tokenizer than its own."""
-    make, style, own = MAKERS[name]
-    tokenizer = (kind or own)(style)
+def write_model(name, folder):
+    """Save a model of a family with random weights, biases too."""
+    make, style, kind = MAKERS[name]
+    tokenizer = kind(style)
     torch.manual_seed(0)
     model, processor = make(tokenizer)
     for weights in model.parameters():

@@ -140,7 +140,7 @@ def read_facts(folder: Path, weights: Mapping[str, Weight], *, name: str) -> Mod
         context=positions - family.offset if isinstance(positions, int) else None,
         pooling=family.pooling, pooling_ids=_ids(family.pools_at, tokenizer, text),
         tokenizer=tokenizer, no_tokenizer=no_tokenizer,
-        prepares_pictures=any((folder / file).is_file() for file in PREPARATION),
+        prepares_pictures=config.family == OPEN_CLIP or any((folder / file).is_file() for file in PREPARATION),
         dtypes=dtypes, bytes=sum(one.bytes for one in weights.values()), problems=[],
         unmapped=config.unmapped, weights=weights,
     )  # fmt: skip

@@ -58,7 +58,9 @@ KNOWN_FAMILIES = {
     "chinese_clip": Family("Chinese CLIP", False, "at the first token", ("cls",)),
     "altclip": Family("AltCLIP", False, "at the first token; then a linear layer", ("bos",), offset=2),
     "vision-text-dual-encoder": Family("any two towers", None, "as its text model does (pooler_output)"),
-    OPEN_CLIP: Family("open_clip", None, "at the first end-of-text token, where its towers are CLIP's own"),
+    OPEN_CLIP: Family(
+        "open_clip's own format", None, "at the first end-of-text token, where its towers are CLIP's own"
+    ),
 }
 ENCODERS = ("bert", "camembert", "roberta", "xlm-roberta")
 """Text towers that babelclip can run where a family leaves them open."""
@@ -101,7 +103,7 @@ def why_not(facts: ModelFacts) -> list[str]:
     weights = {name.removeprefix("text.") if facts.family == OPEN_CLIP else name for name in facts.weights}
     if not facts.unmapped:
         found += [f"the weight {name} is missing" for name in _WEIGHTS.get(facts.family, ()) if name not in weights]
-    if facts.family in FAMILIES and facts.family != OPEN_CLIP and not facts.prepares_pictures:
+    if facts.family in FAMILIES and not facts.prepares_pictures:
         found.append("there is no preprocessor_config.json, so pictures cannot be prepared")
     return found + facts.problems
 

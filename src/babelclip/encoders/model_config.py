@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from babelclip.encoders.families import OPEN_CLIP
-from babelclip.encoders.open_clip_traits import unmapped
+from babelclip.encoders.open_clip_traits import tower_of, unmapped
 from babelclip.errors import ModelError
 
 CONFIG, OPEN_CLIP_CONFIG = "config.json", "open_clip_config.json"
@@ -62,8 +62,9 @@ class Config:
             try:
                 whole = read_json(folder / OPEN_CLIP_CONFIG)
                 content = whole["model_cfg"]
-                text, image = (Part(dict(content[half])) for half in ("text_cfg", "vision_cfg"))
-                return cls(OPEN_CLIP, "", content.get("embed_dim"), text, image, tuple(unmapped(whole)))
+                odd, halves = tuple(unmapped(whole)), ("text_cfg", "vision_cfg")
+                text, image = (Part(dict(content[half]) if odd else tower_of(content, half)) for half in halves)
+                return cls(OPEN_CLIP, "", content.get("embed_dim"), text, image, odd)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise ModelError(
                     f"the config lacks its model_cfg with text_cfg and vision_cfg ({error})",

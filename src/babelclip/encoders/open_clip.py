@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from babelclip.encoders.clip import ClipEncoder
 from babelclip.encoders.headers import OPEN_CLIP_WEIGHTS as WEIGHTS
 from babelclip.encoders.model_config import CONFIG, OPEN_CLIP_CONFIG, read_json
-from babelclip.encoders.open_clip_traits import RESAMPLE, unmapped
+from babelclip.encoders.open_clip_traits import RESAMPLE, tower_of, unmapped
 from babelclip.encoders.special import read_frame
 from babelclip.errors import ModelError
 
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from babelclip.encoders.frame import Frame
 
 INSTEAD = "Take the same weights in transformers format (config.json with a model_type), or another base model."
-_TEXT = {"context_length": 77, "vocab_size": 49_408, "width": 512, "heads": 8, "layers": 12, "mlp_ratio": 4.0}
-_VISION = {"width": 768, "head_width": 64, "layers": 12, "mlp_ratio": 4.0, "patch_size": 16, "image_size": 224}
-"""What open_clip takes where a config does not say."""
 
 
 def is_open_clip(folder: Path) -> bool:
@@ -108,8 +105,8 @@ class OpenClipEncoder(ClipEncoder):
         from transformers import CLIPImageProcessorPil
 
         content = self._content()
-        size, prepared = content["model_cfg"]["vision_cfg"].get("image_size", 224), content.get("preprocess_cfg", {})
-        size = size if isinstance(size, int) else size[0]
+        size: int = tower_of(content["model_cfg"], "vision_cfg")["image_size"]
+        prepared = content.get("preprocess_cfg", {})
         side = {"height": size, "width": size}
         squash = prepared.get("resize_mode") == "squash"
         means = {f"image_{name}": list(prepared[name]) for name in ("mean", "std") if name in prepared}
@@ -126,17 +123,11 @@ def _config(model: Mapping[str, Any]) -> Any:
     """The config of the same model in ``transformers``."""
     from transformers import CLIPConfig
 
-    text, vision = _TEXT | model["text_cfg"], _VISION | model["vision_cfg"]
-    size = vision["image_size"]
-    vision |= {
-        "heads": vision["width"] // vision["head_width"],
-        "image_size": size if isinstance(size, int) else size[0],
-    }
+    text, vision = (tower_of(model, half) for half in ("text_cfg", "vision_cfg"))
     halves = [
         {
             "hidden_size": part["width"], "num_hidden_layers": part["layers"], "num_attention_heads": part["heads"],
-            "intermediate_size": int(part["width"] * part["mlp_ratio"]),
-            "hidden_act": "quick_gelu" if model.get("quick_gelu") else "gelu",
+            "intermediate_size": part["intermediate_size"], "hidden_act": part["hidden_act"],
         }
         for part in (text, vision)
     ]  # fmt: skip

@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+DEFAULTS = {
+    "text_cfg": {"context_length": 77, "vocab_size": 49_408, "width": 512, "heads": 8, "layers": 12, "mlp_ratio": 4.0},
+    "vision_cfg": {
+        "width": 768, "head_width": 64, "layers": 12, "mlp_ratio": 4.0, "patch_size": 16, "image_size": 224,
+    },
+}  # fmt: skip
+"""What open_clip takes where a config does not say."""
 RESAMPLE = {"bilinear": 2, "bicubic": 3}
 """Interpolations, as PIL numbers them."""
 ANY: tuple[Any, ...] = ()
@@ -26,6 +33,24 @@ _MODEL = {
     "embed_dim": ANY, "text_cfg": ANY, "vision_cfg": ANY, "quick_gelu": ANY, "custom_text": ANY,
     "init_logit_scale": ANY, "init_logit_bias": _NEITHER,
 }  # fmt: skip
+
+
+def tower_of(model: Mapping[str, Any], half: str) -> dict[str, Any]:
+    """Return what a config says of a CLIP's tower, with open_clip's defaults and what follows from both.
+
+    Args:
+        model: ``model_cfg`` of a config in which nothing is ``unmapped``.
+        half: ``text_cfg`` or ``vision_cfg``.
+    """
+    tower: dict[str, Any] = DEFAULTS[half] | model[half]
+    if half == "vision_cfg":
+        size = tower["image_size"]
+        tower |= {
+            "heads": tower["width"] // tower["head_width"],
+            "image_size": size if isinstance(size, int) else size[0],
+        }
+    inner, activation = int(tower["width"] * tower["mlp_ratio"]), "quick_gelu" if model.get("quick_gelu") else "gelu"
+    return tower | {"intermediate_size": inner, "hidden_act": activation}
 
 
 def unmapped(content: Mapping[str, Any]) -> list[str]:
