@@ -70,7 +70,7 @@ class Lexicon:
                 fix="Tokenizer and model must come from the same folder.",
             )
         tokenizer = mark_specials(tokenizer, (bos, eos))
-        if problem := kind_of(tokenizer).problem(tokenizer, eos):
+        if problem := kind_of(tokenizer).problem(tokenizer, vocabulary, eos):
             raise ModelError(problem, fix="Use a base model whose tokenizer has a token for whatever text there is.")
         uses = torch.full((count,), 2, dtype=torch.int64)
         return cls(tokenizer, vocabulary, table[:count].float().clone(), uses, bos, eos, max_length)
