@@ -8,8 +8,9 @@ DATA holds ``en-xx.tsv.gz``: a header, then an English text and one of the langu
 learnt by the library's trainers from the English sides: 16,000 tokens each. Each language is learnt alone: 10,000
 tokens from all of its texts but the last 1,000. On those, tokens a word are counted: with the base tokenizer
 (``before``), with the grown one (``after``), and with the language's own vocabulary and no other (``alone``). A word is
-what stands between white space. ``lost`` are texts in which something is unknown, percent; ``seconds`` is the time to
-learn 10,000 tokens from 30,000 texts, half of them German, half French, and to put them behind the old ones.
+what stands between white space. ``lost`` are texts in which something is unknown, percent; ``seconds`` of processor
+time are what it takes to learn 10,000 tokens from 30,000 texts, half of them German, half French, and to put them
+behind the old ones.
 """
 
 from __future__ import annotations
@@ -115,10 +116,10 @@ def measure(base: Tokenizer, texts: Texts) -> dict[str, float]:
     """Figures of one language."""
     old, train, test = read_vocabulary(base), texts[:-HELD_OUT], texts[-HELD_OUT:]
     unknown = json.loads(base.to_str())["model"].get("unk_token") or "<unk>"
-    before, start = build_tokenizer(base, old), time.perf_counter()
+    before, start = build_tokenizer(base, old), time.process_time()
     new = learn_vocabulary(train, base, ASKED)
     grown = merge_vocabularies(old, new)
-    after, seconds = build_tokenizer(base, grown.vocabulary), time.perf_counter() - start
+    after, seconds = build_tokenizer(base, grown.vocabulary), time.process_time() - start
     # The language alone: specials and whatever the kind falls back on, then its own vocabulary.
     specials = sum(token in SPECIALS or token.startswith("<0x") for token in old.tokens)
     bare = old.first(Snapshot(specials, 0))
@@ -151,11 +152,11 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|---|---|")
     for name, base in bases.items():
         found = {tag: measure(base, read(files[tag], 1)) for tag in tags}
-        start = time.perf_counter()
+        start = time.process_time()
         build_tokenizer(
             base, merge_vocabularies(read_vocabulary(base), learn_vocabulary(timed, base, ASKED)).vocabulary
         )
-        seconds, tokens = time.perf_counter() - start, base.get_vocab_size(with_added_tokens=True)
+        seconds, tokens = time.process_time() - start, base.get_vocab_size(with_added_tokens=True)
         results["bases"][name] = {
             "kind": kind_of(base).name, "tokens": tokens, "timed_texts": len(timed), "seconds": seconds,
             "languages": found,
