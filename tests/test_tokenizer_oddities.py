@@ -100,8 +100,8 @@ def test_a_special_token_that_cannot_be_kept_apart_is_refused():
         start(tokenizer, "a", sign)
 
 
-FRAGMENTS = ["</s>", "<", "/s>", "\uff1c/s\uff1e", "<eos>", "[SEP]", "[", "SEP]", "<|end|>", "<|", " ", "\u2581", "\u200d",
-             "\u0301", "<0x41>", "##", "<mask>", "a", "ß", "\n", "\U0010ffff", "犬"]  # fmt: skip
+FRAGMENTS = ["</s>", "<", "/s>", "\uff1c/s\uff1e", "<eos>", "[SEP]", "[", "SEP]", "<|end|>", "<|", " ", "\u2581",
+             "\u200d", "\u0301", "<0x41>", "##", "<mask>", "a", "ß", "\n", "\U0010ffff", "犬"]  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=list(BASES))
@@ -132,7 +132,8 @@ def test_marks_of_spaces_are_as_the_base_tokenizer_writes_them(scheme, kind):
     made.pre_tokenizer = pre_tokenizers.Metaspace()
     made.decoder = decoders.Metaspace()
     options = {"vocab_size": 400, "special_tokens": ["<s>", "</s>", "<unk>"], "show_progress": False}
-    trainer = trainers.UnigramTrainer(unk_token="<unk>", **options) if kind == "unigram" else trainers.BpeTrainer(**options)
+    bpe, uni = trainers.BpeTrainer, trainers.UnigramTrainer
+    trainer = uni(unk_token="<unk>", **options) if kind == "unigram" else bpe(**options)
     made.train_from_iterator(names("en", 500), trainer)
     if pre is None:
         made = edited(made, lambda content: content.update(pre_tokenizer=None))
@@ -188,7 +189,7 @@ def test_a_unigram_is_learnt_as_well_as_by_the_library():
     train, test = [text for i, text in enumerate(texts) if i % 5], texts[::5]
     base = unigram()
     own = learn_vocabulary(train, base, 600)
-    assert sum(2.718281828 ** score for score in own.scores) == pytest.approx(1, abs=0.05)
+    assert sum(2.718281828**score for score in own.scores) == pytest.approx(1, abs=0.05)
     assert list(own.scores) == sorted(own.scores, reverse=True)
     theirs = unigram()
     theirs.train_from_iterator(
@@ -201,6 +202,25 @@ def test_a_unigram_is_learnt_as_well_as_by_the_library():
     mine = build_tokenizer(base, bare + own)
     counts = [int(tokenise(one, test).lengths.sum()) for one in (mine, theirs)]
     assert counts[0] <= 1.03 * counts[1]
+
+
+def test_of_very_many_texts_the_frequent_words_are_looked_at_and_all_letters(monkeypatch):
+    texts = ["der hund", "der hund schläft"] * 9 + [
+        f"{word}{sign}" for word, sign in zip(names("de"), "äöüßéèàç" * 9, strict=False)
+    ]
+    whole = learn_vocabulary(texts, unigram(), 200)
+    monkeypatch.setattr("babelclip.lexicon.em.MOST", 20)
+    part = learn_vocabulary(texts, unigram(), 200)
+    assert {token for token in whole.tokens if len(token) == 1} == {token for token in part.tokens if len(token) == 1}
+    assert len(part.tokens) < len(whole.tokens)
+    assert any("hund" in token for token in part.tokens)
+
+
+@pytest.mark.parametrize("kind", list(BASES))
+def test_texts_without_a_letter_bring_next_to_nothing(kind):
+    lexicon = start(BASES[kind](), *ENDS[kind])
+    assert grow(lexicon, "de", ["", " ", ""]).new_tokens <= 1
+    assert lexicon.encode([""], "de") == [[lexicon.bos, lexicon.eos]]
 
 
 def test_bytes_stay_the_last_resort():
