@@ -226,6 +226,15 @@ def test_a_damaged_pack_is_not_written(hub, pack, tiny_folder, deep_folder, tmp_
     assert not (tmp_path / "out").exists()
 
 
+def test_a_damaged_list_of_packs_is_not_written(hub, pack, tiny, tmp_path):
+    install_pack(tmp_path / "mine", pack, tiny)
+    files = {one.name: one.read_bytes() for one in (tmp_path / "mine").iterdir()}
+    hub.add("some/packs", files | {"polyglot.json": b'{"format": 1, "base": {"name": "x"}}'})
+    with pytest.raises(FormatError, match="polyglot.json: Field required"):
+        pull("some/packs", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_names_are_read():
     assert HubName.read("a/b@refs/pr/1") == HubName("a/b", "refs/pr/1")
     assert str(HubName.read("a/b@v1")) == "a/b@v1"

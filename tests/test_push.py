@@ -196,6 +196,8 @@ def test_places_on_this_machine_never_leave(polyglot, exported, tiny_folder, tmp
         ("README.md", lambda old: old + f"\nLearnt from {Path.home()}/captions.tsv\n"),
         ("README.md", lambda old: old + "\nSee file:///etc/hosts\n"),
         ("README.md", lambda old: old + "\nSee /usr/bin/env\n"),
+        ("README.md", lambda old: old + "\n(/home/somebody/else.tsv)\n"),
+        ("README.md", lambda old: old + "\nC:\\Users\\somebody\n"),
         ("tokenizer.json", lambda old: old.replace('"version"', f'"a": "{Path.home()}/x", "version"')),
     ):
         path = tmp_path / "out" / "de" / file

@@ -45,7 +45,7 @@ def run_push(
         console.print(f"{size:>14,}  {digest}  {name}", markup=False)
     console.print(f"\n{shipment.card}", markup=False)
     for one in shipment.missing:
-        note(f"the card lacks the {one}")
+        note(f"the card lacks: {one}")
     if to_folder is not None:
         write_shipment(shipment, to_folder)
         console.print(f"Written to {to_folder}; nothing was uploaded.", markup=False)

@@ -14,6 +14,8 @@ from babelclip.errors import SettingError
 
 WORDS = ("tokenizer.json", "vocab.json", "merges.txt", "vocabulary.json")
 """Files full of pieces of words, some of which look like paths; in these only places of this user are looked for."""
+ROOTS = ("data", "home", "media", "mnt", "private", "root", "scratch", "srv", "tmp", "Users", "var", "Volumes")
+"""Where machines keep what belongs to people."""
 _PATH = re.compile(rb"(?<![\w:/.~-])(/[\w.@+-]+/[\w.@+-]+)|(?<![\w])([A-Za-z]:\\\\?[\w.@+ -]+)")
 _URL = re.compile(rb"file://\S+")
 _SHORTEST = 5
@@ -23,7 +25,7 @@ def refuse_places(files: Mapping[str, Path | bytes], folder: Path) -> None:
     """Refuse files that hold a place of this machine.
 
     Looked for are the user's own places (home, working folder, the folder itself, temporary files) in all files, and in
-    texts every absolute path whose beginning exists here, and every drive and ``file:`` address.
+    texts every absolute path that exists here or begins with one of ``ROOTS``, every drive and every ``file:`` address.
 
     Args:
         files: name -> a file, or its content.
@@ -71,6 +73,7 @@ def _guessed(name: str, text: bytes | mmap.mmap) -> bytes | None:
     if url := _URL.search(text):
         return url[0]
     for found in _PATH.finditer(text):
-        if found[2] or Path(found[1].decode(errors="replace")).exists():
+        path = (found[1] or b"").decode(errors="replace")
+        if found[2] or path.split("/")[1] in ROOTS or Path(path).exists():
             return found[0]
     return None

@@ -15,7 +15,7 @@ from babelclip.encoders.hub import HubName, cached_folder, fetch_files, fetch_mo
 from babelclip.encoders.load import hub_name, local_folder
 from babelclip.errors import FormatError, ModelError, SettingError
 from babelclip.files import new_folder
-from babelclip.packs import is_polyglot, load_card, load_pack
+from babelclip.packs import is_polyglot, list_installed, load_card, load_pack
 from babelclip.packs.card import CARD
 from babelclip.packs.container import LIMITS, SUFFIX, is_pack
 from babelclip.packs.installed import POLYGLOT
@@ -147,6 +147,8 @@ def _check_packs(path: Path, commit: str | None, base: str | None) -> Pulled:
         FormatError: one is damaged or changed, or named as another language.
         ModelError: the base model that is given cannot be loaded.
     """
+    if is_polyglot(path):
+        list_installed(path)  # what names their base model is checked too
     files = [path] if is_pack(path) else sorted(path.glob(f"[!.]*{SUFFIX}"))
     cards = {file: load_card(file) for file in files}
     for file, card in cards.items():
