@@ -47,7 +47,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 - MkDocs' names
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Let the links of a page lead to pages, and its tables show pipes."""
     place = _place_of(page.file.src_uri)
 
@@ -94,4 +94,5 @@ def _page_of(target: str) -> str:
 def _listing(target: str) -> str:
     text = (ROOT / target).read_text(encoding="utf-8")
     kind = KINDS[Path(target).suffix]
-    return f"---\nsearch: {{exclude: true}}\nhide: [navigation, toc]\n---\n\n# `{target}`\n\n````{kind}\n{text.rstrip()}\n````\n"
+    head = f"---\nsearch: {{exclude: true}}\nhide: [navigation, toc]\n---\n\n# `{target}`"
+    return f"{head}\n\n````{kind}\n{text.rstrip()}\n````\n"
