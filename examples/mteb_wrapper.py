@@ -62,24 +62,20 @@ class PolyglotEncoder(AbsEncoder):
 
 # %% A task of one's own: find the picture of a text, in several languages, from caption files.
 class Captions(AbsTaskRetrieval):
-    """Text-to-image retrieval on ``LANGUAGE.test.tsv``."""
+    """Text-to-image retrieval on ``LANGUAGE.test.tsv`` in a folder."""
 
-    def __init__(self, folder: Path, languages: list[str]) -> None:
-        """Describe the task as mteb wants it."""
-        self.folder = folder
-        codes = {tag: code for code, tag in TAGS.items()}
-        self.metadata = TaskMetadata(
-            name="Captions", description="Captions of one's own.", reference=None, type="Any2AnyRetrieval",
-            dataset={"path": "local", "revision": "1"}, category="t2i", modalities=["text", "image"],
-            eval_splits=["test"], eval_langs={tag: [f"{codes[tag]}-{LANGUAGES[tag][1]}"] for tag in languages},
-            main_score="ndcg_at_10", license=None, bibtex_citation="",
-        )  # fmt: skip
-        super().__init__()
+    metadata = TaskMetadata(
+        name="Captions", description="Captions of one's own.", reference=None, type="Any2AnyRetrieval",
+        dataset={"path": "local", "revision": "1"}, category="t2i", modalities=["text", "image"],
+        eval_splits=["test"], eval_langs={tag: [f"{code}-{LANGUAGES[tag][1]}"] for code, tag in TAGS.items()},
+        main_score="ndcg_at_10", license=None, bibtex_citation="",
+    )  # fmt: skip
+    folder: Path
 
     def load_data(self, num_proc: int | None = None, **_: Any) -> None:
         """Make queries of the texts and a corpus of the pictures, language by language."""
         self.dataset = {}
-        for tag in self.metadata.hf_subsets:
+        for tag in self.hf_subsets:
             captions = read_captions(self.folder / f"{tag}.test.tsv", tag).captions
             files = sorted({str(one.image) for one in captions})
             queries = Dataset.from_dict(
@@ -95,6 +91,8 @@ class Captions(AbsTaskRetrieval):
 # %% Run it.
 if __name__ == "__main__":
     model, data, *tags = sys.argv[1:]
-    result = mteb.evaluate(PolyglotEncoder(model), Captions(Path(data), tags), cache=None, show_progress_bar=False)
+    task = Captions()
+    task.folder, task.hf_subsets = Path(data), tags
+    result = mteb.evaluate(PolyglotEncoder(model), task, cache=None, show_progress_bar=False)
     for row in result.task_results[0].scores["test"]:
         print(f"{row['hf_subset']}: nDCG@10 {row['ndcg_at_10']:.4f}, found first {100 * row['recall_at_1']:.2f} %")

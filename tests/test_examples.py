@@ -64,7 +64,9 @@ def test_methods_are_compared_in_a_table_and_a_report(run, tmp_path):
     assert [run.method for run in results.runs] == ["cll", "cll+teir", "cll+packs"]
     for one in results.runs:
         (first,), (second, spanish) = one.scores["img_r10"]
-        assert f"{one.method}: English has {first:.1f} % after its own turn and {second:.1f} % after Spanish" in said
+        untouched = one.initial["img_r10"][0]
+        assert f"English {untouched:.1f} % untouched, {first:.1f} after its turn, {second:.1f} after Spanish\n" in said
+        assert (first == second == untouched) == (one.method == "cll+packs")
         assert spanish > one.chance["img_r10"]
     rows = [line.split(" | ") for line in said.splitlines() if line.startswith("| img_r10")]
     assert [row[1] for row in rows] == ["cll", "cll+teir", "cll+packs"]
@@ -86,7 +88,7 @@ def test_a_language_that_nobody_knows_changes_nothing_else(run, tmp_path):
 def test_the_server_is_searched_over_http_and_has_ended(run):
     said = run("serve_it")
     address = re.search(r"ready at (http://\S+);", said)[1]
-    assert "Files: 100 new" in said
+    assert "Files: 60 new" in said
     assert "Languages: en\n" in said
     assert "  purple square: purple square, " in said
     assert said.endswith("The server has ended with exit code 0\n")
