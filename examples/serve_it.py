@@ -21,7 +21,7 @@ from babelclip.benchmarks import openmoji
 FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else tempfile.mkdtemp())
 BABELCLIP = [sys.executable, "-m", "babelclip"]  # in a shell: babelclip
 PLACES = ["--store", str(FOLDER / "index"), "--model", "pictoclip"]  # or a folder of packs: all their languages
-NUM_PICTURES = 60
+NUM_PICTURES = 100
 
 # %% A folder of pictures, indexed on the command line.
 if not (FOLDER / "data").exists():

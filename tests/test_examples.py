@@ -14,6 +14,7 @@ from babelclip.evaluation import read_results
 from babelclip.packs import list_installed
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+ENVIRONMENT = {"OMP_THREAD_LIMIT": "1", "PYTHONPATH": str(EXAMPLES.parent / "src")}
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def run(openmoji_folder, tmp_path):
     def run_example(name):
         command = [sys.executable, EXAMPLES / f"{name}.py", "."]
         done = subprocess.run(
-            command, cwd=tmp_path, env=os.environ | {"OMP_THREAD_LIMIT": "1"}, capture_output=True, text=True,
+            command, cwd=tmp_path, env=os.environ | ENVIRONMENT, capture_output=True, text=True,
             encoding="utf-8", check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
@@ -88,7 +89,7 @@ def test_a_language_that_nobody_knows_changes_nothing_else(run, tmp_path):
 def test_the_server_is_searched_over_http_and_has_ended(run):
     said = run("serve_it")
     address = re.search(r"ready at (http://\S+);", said)[1]
-    assert "Files: 60 new" in said
+    assert "Files: 100 new" in said
     assert "Languages: en\n" in said
     assert "  purple square: purple square, " in said
     assert said.endswith("The server has ended with exit code 0\n")
