@@ -1,6 +1,7 @@
 # make demo    teach the built-in model eight languages on real data and write report/index.html
 # make test    run the test suite, two processes side by side
-# make check   ruff, mypy, layering, file sizes, generated docs
+# make check   ruff, mypy, layering, file sizes, generated docs, the site without a warning
+# make docs    the documentation as a site, in build/site
 # make bench   speed, against the published way of working; about 18 minutes
 # make clean   remove everything that the other targets made
 #
@@ -9,9 +10,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check bench clean install
+.PHONY: demo test check docs bench clean install
 .DEFAULT_GOAL := demo
 
 install: $(INSTALLED)
@@ -34,6 +36,11 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python dev/check.py
+	$(SITE)
+
+docs: $(INSTALLED)
+	$(SITE)
+	@echo "Open file://$(CURDIR)/build/site/index.html"
 
 bench: $(INSTALLED)
 	$(BIN)/python bench/core.py

@@ -29,7 +29,7 @@ ORDER = (
     {"packs"},
     {"benchmarks", "report"},
     {"export"},
-    {"search"},
+    {"search", "hub"},
     {"cli"},
     {"__main__"},
 )
@@ -75,7 +75,11 @@ def check_sizes(files: list[Path]) -> list[str]:
 def main() -> int:
     """Check everything and print what is wrong."""
     source = ROOT / "src" / "babelclip"
-    files = [file for folder in ("src", "tests", "recipes", "bench", "dev") for file in (ROOT / folder).rglob("*.py")]
+    files = [
+        file
+        for folder in ("src", "tests", "recipes", "bench", "dev", "examples")
+        for file in (ROOT / folder).rglob("*.py")
+    ]
     problems = check_layers(source) + check_sizes(files)
     stale = subprocess.run(
         [sys.executable, ROOT / "dev" / "docs.py", "--check"], capture_output=True, text=True, check=False

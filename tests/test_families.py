@@ -18,7 +18,6 @@ from babelclip.encoders import encode_tokens, load_encoder
 from babelclip.encoders.load import FAMILIES
 from babelclip.encoders.tower import encode_batch, pad
 from babelclip.errors import ModelError, SettingError
-from babelclip.export import export_model
 from babelclip.export.onnx_tower import OnnxTower
 from babelclip.export.text_tower import build_text_tower
 from babelclip.lexicon import tokenise
@@ -252,13 +251,6 @@ def test_they_are_told_and_measured(name, models):
     assert found.facts.family in FAMILIES
     assert found.speed.texts_per_second > 0
     assert all(one.available for one in found.methods if one.method in ("cll", "mla", "lora", "full"))
-
-
-@pytest.mark.parametrize("name", ["siglip", "two towers, BERT"])
-def test_other_tools_refuse_them_in_words(name, models, tmp_path):
-    _, _, encoder = models(name)
-    with pytest.raises(ModelError, match="no CLIPModel of transformers"):
-        export_model(Polyglot(encoder, base_lexicon(encoder)), tmp_path / "out", to="transformers")
 
 
 @pytest.mark.parametrize("name", MAKERS)

@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 from babelclip.cli.main import app
 from babelclip.data.examples import base_lexicon
 from babelclip.data.texts import UNKNOWN, read_texts
-from babelclip.encoders import find
 from babelclip.encoders.families import KNOWN_FAMILIES
 from babelclip.encoders.find import find_model
 from babelclip.encoders.headers import Weight, read_header
@@ -21,12 +20,14 @@ from babelclip.encoders.load import FAMILIES
 from babelclip.encoders.tokenizer_facts import open_tokenizer
 from babelclip.encoders.tower import encode_batch, pad
 from babelclip.errors import DataError, ModelError, SettingError, UnknownNameError
+from babelclip.hub import pull
 from babelclip.lexicon.cuts import measure_cuts
 from babelclip.methods import METHODS
 from babelclip.methods.available import list_methods
 from babelclip.packs import Polyglot, install_pack, learn_pack, save_pack
 from babelclip.packs.inspection import inspect_model
 from babelclip.training.footprint import HOLES, Sizes, estimate_memory, measure_speed
+from fake_hub import fake_hub
 from foreign_models import FOREIGN
 
 
@@ -260,44 +261,27 @@ def test_nothing_of_a_hub_is_fetched_but_small_files(tiny_folder, tmp_path, monk
         find_model("nobody/nothing")
     with pytest.raises(ModelError, match="there is no folder"):
         find_model("nothing")
-    small = tmp_path / "small"
-    shutil.copytree(tiny_folder, small, ignore=shutil.ignore_patterns("*.safetensors"))
-    asked = {}
-
-    def download(name, allow_patterns):
-        asked[name] = allow_patterns
-        return str(small)
-
     header = read_header(tiny_folder / "model.safetensors")
     entries = {
         name: SimpleNamespace(dtype=one.dtype, shape=list(one.shape), data_offsets=(0, one.bytes))
         for name, one in header.items()
     }
-
-    class Api:
-        held = ("model.safetensors", "config.json")
-
-        def list_repo_files(self, name):
-            return self.held
-
-        def parse_safetensors_file_metadata(self, name, file):
-            assert file in self.held
-            return SimpleNamespace(tensors=entries)
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    monkeypatch.setattr("huggingface_hub.HfApi", Api)
-    found = inspect_model("some/model")
-    assert asked == {"some/model": list(find.SMALL)}
-    assert found.facts.weights == header
-    assert (found.reasons, found.fingerprint, found.speed) == ([], None, None)
-    assert "hf download some/model" in found.notes[0]
-    assert found.memory is not None
-    shutil.copy(tiny_folder / "model.safetensors", small)
-    assert find_model("some/model").here
-    (small / "model.safetensors").unlink()
-    Api.held = ("pytorch_model.bin", "config.json")
-    with pytest.raises(ModelError, match="pickled"):
-        find_model("some/model")
+    monkeypatch.setattr(
+        "huggingface_hub.HfApi.parse_safetensors_file_metadata", lambda *_, **__: SimpleNamespace(tensors=entries)
+    )
+    with fake_hub(tmp_path / "cache") as hub:
+        hub.add("some/model", tiny_folder)
+        found = inspect_model("some/model")
+        assert hub.fetched() == {one.name for one in tiny_folder.iterdir()} - {"model.safetensors"}
+        assert found.facts.weights == header
+        assert (found.reasons, found.fingerprint, found.speed) == ([], None, None)
+        assert "babelclip pull some/model" in found.notes[0]
+        assert found.memory is not None
+        pull("some/model")
+        assert find_model("some/model").here
+        hub.add("some/other", {"pytorch_model.bin": b"no", "config.json": b"{}"})
+        with pytest.raises(ModelError, match="pickled"):
+            find_model("some/other")
 
 
 def test_a_shared_lexicon_is_no_model(tiny_folder, tmp_path):

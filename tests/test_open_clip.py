@@ -15,6 +15,7 @@ from babelclip.encoders import encode_tokens, load, load_encoder
 from babelclip.encoders.find import find_model
 from babelclip.errors import ModelError
 from babelclip.lexicon import tokenise
+from fake_hub import fake_hub
 from model_families import TEXTS, write_open_clip
 
 WEIGHTS = "open_clip_model.safetensors"
@@ -196,16 +197,15 @@ def test_weights_and_tokenizers_that_do_not_fit_are_refused(tmp_path):
         load_encoder(tmp_path / "model", device="cpu")
 
 
-def test_a_hub_id_in_this_format_is_fetched(tmp_path, monkeypatch):
+def test_a_hub_id_in_this_format_is_fetched(tmp_path):
     write_open_clip(tmp_path / "model")
-    asked = []
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda name, file: asked.append((name, file)))
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **_: str(tmp_path / "model"))
-    monkeypatch.setattr("transformers.AutoConfig.from_pretrained", lambda name: (_ for _ in ()).throw(ValueError(name)))
-    encoder = load.load_encoder("owner/model", device="cpu")
-    assert asked == [("owner/model", "open_clip_config.json")]
+    with fake_hub(tmp_path / "cache") as hub:
+        hub.add("owner/model", tmp_path / "model")
+        encoder = load.load_encoder("owner/model", device="cpu")
+        assert find_model("owner/model").facts.family == "open_clip"
+        assert hub.fetched() == {"open_clip_config.json", WEIGHTS, "tokenizer.json"}
     assert encoder.name == "owner/model"
-    assert find_model(str(tmp_path / "model")).facts.family == "open_clip"
+    assert encoder.fingerprint == load.load_encoder(tmp_path / "model", device="cpu").fingerprint
 
 
 def test_it_leaves_in_the_format_of_transformers(tmp_path):

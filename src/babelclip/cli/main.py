@@ -11,6 +11,7 @@ import typer
 
 from babelclip import __version__
 from babelclip.cli.export_app import export
+from babelclip.cli.hub_app import pull, push
 from babelclip.cli.inspect_app import inspect
 from babelclip.cli.pack_app import pack_app
 from babelclip.cli.report_app import report_app
@@ -262,7 +263,7 @@ def tune(
     )  # fmt: skip
 
 
-for verb in (index, search, serve, inspect, export):
+for verb in (index, search, serve, inspect, export, pull, push):
     app.command()(verb)
 
 

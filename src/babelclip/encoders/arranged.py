@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention, silu
 
-from babelclip.encoders.insert import Build, Insert, Part, Prefix, TowerShape
+from babelclip.encoders.insert import Insert, Part, Prefix, TowerBuild, TowerShape
 from babelclip.encoders.layout import Layout, Pick, Spread
 
 Affine = tuple[Tensor, Tensor]
@@ -29,6 +29,10 @@ Affine = tuple[Tensor, Tensor]
 
 # quick_gelu's factor is part of these weights and biases: multiplied in (1), divided out (-1), or neither (0).
 _POWER_OF_FACTOR = {"mlp_in": (1, 1), "mlp_out": (-1, 0)}
+
+
+Modules = Mapping[str, Any]
+"""Modules of a block by their place in ``Layer``; those of ``attention_in`` are query, key and value."""
 
 
 class Layer(NamedTuple):
@@ -74,26 +78,24 @@ class ArrangedTower:
 
     Attributes:
         shape: its sizes.
+        build: how it is put together.
         activation: of its MLPs, as ``transformers`` names it.
         epsilon: of its layer norms.
-        build: how it is built otherwise.
     """
 
-    def __init__(
-        self, build: Build, config: Any, positions: Tensor, layers: Sequence[Mapping[str, Any]], head: Head
-    ) -> None:
+    build: TowerBuild
+
+    def __init__(self, config: Any, positions: Tensor, layers: Sequence[Modules], head: Head) -> None:
         """Arrange weights; biases are kept.
 
         Args:
-            build: how the tower is built.
             config: of the text model, for its sizes.
             positions: (max_length, width) what is added to the rows.
-            layers: modules of each block by their place in ``Layer``; ``attention_in`` are query, key and value.
+            layers: the modules of each block.
             head: what makes a vector of a pooled state.
         """
         from transformers.activations import ACT2FN
 
-        self.build = build
         self.epsilon: float = config.layer_norm_eps
         self.activation: str = config.hidden_act
         folded = self.activation == "quick_gelu"
@@ -293,7 +295,7 @@ def _pick(places: Tensor, layout: Layout) -> Tensor:
     return nodes
 
 
-def _arrange(modules: Mapping[str, Any], factor: float) -> Layer:
+def _arrange(modules: Modules, factor: float) -> Layer:
     """Fuse query, key and value, and fold the activation's factor into both matrices of the MLP."""
     fused = [affine_of(projection) for projection in modules["attention_in"]]
     mlp_in, mlp_out = affine_of(modules["mlp_in"]), affine_of(modules["mlp_out"])

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, device
 
 from babelclip.encoders.frame import Frame
-from babelclip.encoders.insert import Build, Insert, TowerShape
+from babelclip.encoders.insert import Insert, TowerBuild, TowerShape
 from babelclip.encoders.layout import Layout
 
 Progress = Callable[[int, int], None]
@@ -26,13 +26,13 @@ class TextTower(Protocol):
 
     Attributes:
         shape: its sizes.
+        build: how it is put together.
         activation: of its MLPs, as ``transformers`` names it.
         epsilon: of its layer norms.
-        build: what else must be known to run its weights by other means.
     """
 
-    build: Build
     shape: TowerShape
+    build: TowerBuild
     activation: str
     epsilon: float
 

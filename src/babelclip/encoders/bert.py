@@ -8,20 +8,21 @@ from babelclip.encoders.arranged import Head, affine_of, bias_of
 from babelclip.encoders.encoder import FrozenEncoder
 from babelclip.encoders.families import ENCODERS, unknown_text_tower
 from babelclip.encoders.frame import Frame
-from babelclip.encoders.post_norm import PostNormTextTower, first_position
+from babelclip.encoders.post_norm import PostNormTextTower, bert_blocks, first_position
 from babelclip.encoders.special import read_frame, shorter
 from babelclip.errors import ModelError
 
 if TYPE_CHECKING:
-    from babelclip.encoders.arranged import Affine
+    from babelclip.encoders.arranged import Affine, Modules
     from babelclip.encoders.base import TextTower
 
 
 class BertEncoder(FrozenEncoder):
     """What these families share: texts from [CLS] to [SEP], or what stands for them, pooled at the first."""
 
-    def _arrange(self, model: Any) -> TextTower:
-        text = self._text_model(model)
+    def arrange(self, model: Any) -> TextTower:
+        """Return the text tower; see ``FrozenEncoder``."""
+        text = self.text_model(model)
         if getattr(text.config, "is_decoder", False):
             raise ModelError(
                 f"the text tower of {self.name} is a decoder (is_decoder), which sees only what stands before a place",
@@ -29,11 +30,15 @@ class BertEncoder(FrozenEncoder):
             )
         return PostNormTextTower(text, self._head(model))
 
+    def blocks(self, model: Any) -> list[Modules]:
+        """Return the modules of each block; see ``FrozenEncoder``."""
+        return bert_blocks(self.text_model(model))
+
     def _head(self, model: Any) -> Head:
         return _head(model)
 
     def _find_frame(self, tokenizer: Any, model: Any) -> Frame:
-        text = self._text_model(model)
+        text = self.text_model(model)
         positions: int = text.config.max_position_embeddings - first_position(text)
         frame = read_frame(tokenizer, shorter(tokenizer, positions), self.name)
         if frame.bos is None:
@@ -55,7 +60,8 @@ class AltClipEncoder(BertEncoder):
 
     architecture = "AltCLIPModel"
 
-    def _text_model(self, model: Any) -> Any:
+    def text_model(self, model: Any) -> Any:
+        """Return the text tower's module; see ``FrozenEncoder``."""
         return model.text_model.roberta
 
     def _head(self, model: Any) -> Head:
@@ -67,13 +73,14 @@ class TwoTowerEncoder(BertEncoder):
 
     architecture = "VisionTextDualEncoderModel"
 
-    def _arrange(self, model: Any) -> TextTower:
+    def arrange(self, model: Any) -> TextTower:
+        """Return the text tower; see ``FrozenEncoder``."""
         kind = model.text_model.config.model_type
         if kind not in ENCODERS:
             raise ModelError(
                 unknown_text_tower(kind), fix="Choose a model whose text tower is one of these, or another family."
             )
-        return super()._arrange(model)
+        return super().arrange(model)
 
     def _head(self, model: Any) -> Head:
         return _head(model, dense=affine_of(model.text_model.pooler.dense), bend=True)

@@ -19,7 +19,8 @@ class ClipEncoder(FrozenEncoder):
 
     architecture = "CLIPModel"
 
-    def _arrange(self, model: Any) -> TextTower:
+    def arrange(self, model: Any) -> TextTower:
+        """Return the text tower; see ``FrozenEncoder``."""
         return FrozenTextTower(model.text_model, model.text_projection)
 
     def _find_frame(self, tokenizer: Any, model: Any) -> Frame:
@@ -39,7 +40,8 @@ class MetaClip2Encoder(FrozenEncoder):
 
     architecture = "MetaClip2Model"
 
-    def _arrange(self, model: Any) -> TextTower:
+    def arrange(self, model: Any) -> TextTower:
+        """Return the text tower; see ``FrozenEncoder``."""
         return FrozenTextTower(model.text_model, model.text_projection)
 
     def _find_frame(self, tokenizer: Any, model: Any) -> Frame:

@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from babelclip.encoders.frozen import clip_blocks
 from babelclip.encoders.looking import look
 from babelclip.encoders.pictures import open_picture
 from babelclip.encoders.videos import FRAMES, check_frames
@@ -21,6 +22,7 @@ from babelclip.errors import ModelError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from babelclip.encoders.arranged import Modules
     from babelclip.encoders.base import Progress, TextTower
     from babelclip.encoders.frame import Frame
 
@@ -37,16 +39,17 @@ class FrozenEncoder:
     Attributes:
         architecture: the class of ``transformers``.
         processor: prepares pictures.
-        source: the folder or hub id of its files.
+        padding: id that the tokenizer fills texts up with.
+        source: the folder of its files; for a hub id, in the hub's cache.
     """
 
     architecture: ClassVar[str]
 
-    def __init__(self, source: str | Path, *, name: str, device: torch.device, frames: int = FRAMES) -> None:
+    def __init__(self, source: Path, *, name: str, device: torch.device, frames: int = FRAMES) -> None:
         """Load a model.
 
         Args:
-            source: its folder or a hub id.
+            source: the folder of its files.
             name: how messages and results call it.
             device: where to run it.
             frames: of a video, at least 1.
@@ -61,19 +64,20 @@ class FrozenEncoder:
         model = self._load_model()
         whole = self._load_tokenizer()
         self._model: Any = model.requires_grad_(False).to(device)
-        self.text_tower: TextTower = self._arrange(self._model)
+        self.text_tower: TextTower = self.arrange(self._model)
         self.processor: Any = self._load_processor()
         self.tokenizer = whole.backend_tokenizer
         self.frame: Frame = self._find_frame(whole, self._model)
+        self.padding: int = self.frame.eos if whole.pad_token_id is None else whole.pad_token_id
         self.dim: int = self.text_tower.shape.dim
         self.scale, bias = float(model.logit_scale.exp()), getattr(model, "logit_bias", None)
         self.bias = None if bias is None else float(bias)
         self.fingerprint = _fingerprint(
             self._model, self.tokenizer.to_str(), self.processor.to_json_string(), self._behaviour()
         )
-        table = self._text_model(self._model).get_input_embeddings().weight.detach()
+        table = self.text_model(self._model).get_input_embeddings().weight.detach()
         self.token_table: Tensor = table[: self.tokenizer.get_vocab_size(with_added_tokens=True)]
-        del self._text_model(self._model).encoder  # its weights live on, arranged, in the tower
+        del self.text_model(self._model).encoder  # its weights live on, arranged, in the tower
 
     @torch.inference_mode()
     def encode_images(self, files: Sequence[Path], *, batch_size: int = 64, progress: Progress | None = None) -> Tensor:
@@ -112,7 +116,7 @@ class FrozenEncoder:
     def write_whole(self, model: Any, folder: Path) -> None:
         """Write a model of this architecture to a folder, with this one's tokenizer and picture preparation.
 
-        Files of a folder are copied byte for byte; what came from a hub is written by ``transformers``.
+        Its own files beside the weights are copied byte for byte.
 
         Raises:
             OSError: the folder cannot be written to.
@@ -124,27 +128,25 @@ class FrozenEncoder:
             raise OSError(str(error)) from error
         for file in folder.glob("*.safetensors"):
             shutil.copymode(folder / "config.json", file)  # some versions write weights for the owner's eyes only
-        if Path(self.source).is_dir():
-            for file in (Path(self.source) / name for name in BESIDE):
-                if file.is_file():
-                    shutil.copyfile(file, folder / file.name)
-        else:
-            from transformers import AutoTokenizer
+        for file in (self.source / name for name in BESIDE):
+            if file.is_file():
+                shutil.copyfile(file, folder / file.name)
 
-            AutoTokenizer.from_pretrained(self.source).save_pretrained(folder)
-            self.processor.save_pretrained(folder)
-
-    def _arrange(self, model: Any) -> TextTower:
-        """Return the text tower of a model."""
+    def arrange(self, model: Any) -> TextTower:
+        """Return the text tower of a model of this architecture."""
         raise NotImplementedError
+
+    def text_model(self, model: Any) -> Any:
+        """Return the module of a model's text tower, which has an ``encoder``."""
+        return model.text_model
+
+    def blocks(self, model: Any) -> list[Modules]:
+        """Return the modules of each block of a model's text tower."""
+        return clip_blocks(self.text_model(model))
 
     def _find_frame(self, tokenizer: Any, model: Any) -> Frame:
         """Return what the text tower wants around pieces, from tokenizer and config."""
         raise NotImplementedError
-
-    def _text_model(self, model: Any) -> Any:
-        """The module whose ``encoder`` is arranged as the tower."""
-        return model.text_model
 
     def _behaviour(self) -> str:
         """What changes the vectors without being a weight."""
@@ -158,7 +160,7 @@ class FrozenEncoder:
     def _load_processor(self) -> Any:
         from transformers import AutoImageProcessor  # takes longer than all else that is imported
 
-        return AutoImageProcessor.from_pretrained(self.source, backend="pil")
+        return AutoImageProcessor.from_pretrained(self.source, backend="pil", trust_remote_code=False)
 
     def _load_tokenizer(self) -> Any:
         return load_tokenizer(self.source, self.name)
@@ -195,7 +197,7 @@ def _named(config: Any, names: Sequence[str]) -> list[tuple[str, Any]]:
     return [(name, getattr(part, name, None)) for part in (config.text_config, config.vision_config) for name in names]
 
 
-def load_tokenizer(source: str | Path, name: str) -> Any:
+def load_tokenizer(source: Path, name: str) -> Any:
     """Load a model's fast tokenizer as ``transformers`` has it; where its own class is a slow one, its tokenizer.json.
 
     Raises:
@@ -204,7 +206,7 @@ def load_tokenizer(source: str | Path, name: str) -> Any:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(source)
+        tokenizer: Any = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
         if getattr(tokenizer, "is_fast", False):
             return tokenizer
     except ImportError:  # its own class is a slow one and wants a package that is not installed

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from babelclip.encoders.arranged import ArrangedTower, Head, Layer, affine_of, bias_of, put_before
-from babelclip.encoders.insert import Build, Prefix
+from babelclip.encoders.arranged import ArrangedTower, Head, Layer, Modules, affine_of, bias_of, put_before
+from babelclip.encoders.insert import Prefix, TowerBuild
 from babelclip.encoders.layout import Layout, lay_out, lay_out_apart
 
 
@@ -17,29 +17,22 @@ class FrozenTextTower(ArrangedTower):
     """The text half of a ``transformers`` CLIP or SigLIP, from token rows to projected vectors."""
 
     def __init__(self, text_model: Any, projection: Any, *, causal: bool = True) -> None:
-        """Arrange weights.
+        """Arrange the weights of the inner text model and of its projection.
 
         Args:
-            text_model: the inner text model.
-            projection: a linear layer.
+            text_model: with ``embeddings`` and an ``encoder``.
+            projection: from the pooled state to the shared space.
             causal: whether a place sees only what stands before it, and texts are pooled at their first end; else all
                 places see each other, padding too, and texts are pooled at their last place.
         """
+        self.build = TowerBuild(causal, norms_last=False, pools="end" if causal else "last", bends=False)
         head = Head(
             norm=affine_of(text_model.final_layer_norm), dense=None, bend=False,
             projection=projection.weight.detach(), bias=bias_of(projection),
         )  # fmt: skip
-        layers = [
-            {
-                "norm1": one.layer_norm1,
-                "attention_in": (one.self_attn.q_proj, one.self_attn.k_proj, one.self_attn.v_proj),
-                "attention_out": one.self_attn.out_proj, "norm2": one.layer_norm2, "mlp_in": one.mlp.fc1,
-                "mlp_out": one.mlp.fc2,
-            }
-            for one in text_model.encoder.layers
-        ]  # fmt: skip
-        positions = text_model.embeddings.position_embedding.weight.detach()
-        super().__init__(Build(causal), text_model.config, positions, layers, head)
+        super().__init__(
+            text_model.config, text_model.embeddings.position_embedding.weight.detach(), clip_blocks(text_model), head
+        )
 
     def lay_out(self, ids: Tensor, ends: Tensor, groups: Tensor | None = None) -> Layout:
         """Find the nodes of a batch; see ``TextTower``."""
@@ -62,3 +55,16 @@ class FrozenTextTower(ArrangedTower):
         seen = torch.ones(1, 1, layout.length, layout.length, dtype=torch.bool, device=query.device).tril()
         key, value, seen = put_before(prefix, key, value, seen)
         return scaled_dot_product_attention(query, key, value, attn_mask=seen)
+
+
+def clip_blocks(text_model: Any) -> list[Modules]:
+    """Return the modules of each block of a text or image tower that is built as CLIP's."""
+    return [
+        {
+            "norm1": one.layer_norm1,
+            "attention_in": (one.self_attn.q_proj, one.self_attn.k_proj, one.self_attn.v_proj),
+            "attention_out": one.self_attn.out_proj, "norm2": one.layer_norm2, "mlp_in": one.mlp.fc1,
+            "mlp_out": one.mlp.fc2,
+        }
+        for one in text_model.encoder.layers
+    ]  # fmt: skip

@@ -34,18 +34,22 @@ class TowerShape:
     dim: int
 
 
-class Build(NamedTuple):
-    """What else must be known of a text tower by those who run it by other means than its own.
+@dataclass(frozen=True)
+class TowerBuild:
+    """How a text tower is built, beside its sizes and weights.
 
     Attributes:
-        causal: whether a place sees only what stands before it.
-        post_norm: whether norms stand behind attention and MLP, and another one before the first block.
-        bend: whether tanh follows the dense layer behind the last block.
+        causal: a place sees only what stands before it; else all visible places see each other.
+        norms_last: norms stand behind attention and MLP (BERT); else before them (CLIP).
+        pools: at the first ``end`` of a text, at its ``first`` place, or at the ``last`` place of the whole context, in
+            which padding is read like any token.
+        bends: tanh follows the dense layer of the head.
     """
 
     causal: bool
-    post_norm: bool = False
-    bend: bool = False
+    norms_last: bool
+    pools: Literal["end", "first", "last"]
+    bends: bool
 
 
 class Prefix(NamedTuple):

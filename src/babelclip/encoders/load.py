@@ -15,8 +15,10 @@ from babelclip.encoders.base import DualEncoder
 from babelclip.encoders.bert import AltClipEncoder, ChineseClipEncoder, TwoTowerEncoder
 from babelclip.encoders.clip import ClipEncoder, MetaClip2Encoder
 from babelclip.encoders.families import OPEN_CLIP
-from babelclip.encoders.model_config import CONFIG, OPEN_CLIP_CONFIG
-from babelclip.encoders.open_clip import WEIGHTS, OpenClipEncoder, is_open_clip
+from babelclip.encoders.headers import weight_files
+from babelclip.encoders.hub import HubName, fetch_model
+from babelclip.encoders.model_config import CONFIG
+from babelclip.encoders.open_clip import OpenClipEncoder, is_open_clip
 from babelclip.encoders.siglip import Siglip2Encoder, SiglipEncoder
 from babelclip.encoders.videos import FRAMES
 from babelclip.errors import ModelError, SettingError
@@ -42,7 +44,7 @@ def load_encoder(
 
     Args:
         name: ``pictoclip`` (comes with babelclip), a model's folder, or a hub id such as
-            ``openai/clip-vit-base-patch32``.
+            ``openai/clip-vit-base-patch32``; ``owner/name@revision`` pins a branch, a tag or a commit.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; by default a GPU where there is one.
         frames: how many frames stand for a video, at most.
 
@@ -54,11 +56,16 @@ def load_encoder(
     chosen = _find_device(device)
     try:
         source = local_folder(name)
-        if source is not None:
-            family = OPEN_CLIP if is_open_clip(source) else json.loads((source / CONFIG).read_text())["model_type"]
-            return FAMILIES[family](source, name=str(name), device=chosen, frames=frames)
-        family, place = _look_at_hub(str(name))
-        return FAMILIES[family](place, name=str(name), device=chosen, frames=frames)
+        if source is None:
+            source = fetch_model(hub_name(str(name)))
+        family = OPEN_CLIP if is_open_clip(source) else json.loads((source / CONFIG).read_text())["model_type"]
+        if family in FAMILIES:
+            weight_files(source)  # says so where there are none, or only pickled ones
+        return FAMILIES[family](source, name=str(name), device=chosen, frames=frames)
+    except ModelError as error:
+        raise ModelError(
+            f"cannot load the base model {str(name)!r}: {error.what}", file=error.file, fix=error.fix
+        ) from error
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
         reason = " ".join(str(error).split())[:300] or type(error).__name__
@@ -67,22 +74,6 @@ def load_encoder(
             fix="Give a complete model folder (config.json, model.safetensors, tokenizer.json, "
             "preprocessor_config.json) or a hub id that this machine can reach.",
         ) from error
-
-
-def _look_at_hub(name: str) -> tuple[str, str | Path]:
-    """The family of a hub id, and what to load it from: the id, or the folder to which open_clip's files came."""
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(name).model_type, name
-    except (OSError, ValueError) as error:
-        from huggingface_hub import hf_hub_download, snapshot_download
-
-        try:
-            hf_hub_download(name, OPEN_CLIP_CONFIG)
-        except Exception:  # the hub's client has kinds of its own; the first error says more
-            raise error from None
-        return OPEN_CLIP, Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", WEIGHTS]))
 
 
 def local_folder(name: str | Path) -> Path | None:
@@ -94,12 +85,25 @@ def local_folder(name: str | Path) -> Path | None:
     source = _ASSETS / DEFAULT_MODEL if str(name) == DEFAULT_MODEL else Path(name)
     if source.is_dir():
         return source
-    if source.is_absolute() or str(name).startswith((".", "~")) or str(name).count("/") != 1:
+    if HubName.read(str(name)) is None:
         raise ModelError(
             f"there is no folder {str(name)!r}",
-            fix=f"Give a folder of a model, a hub id (owner/name), or {DEFAULT_MODEL!r} for the built-in model.",
+            fix=f"Give a folder of a model, a hub id (owner/name, or owner/name@revision), or {DEFAULT_MODEL!r} for "
+            "the built-in model.",
         )
     return None
+
+
+def hub_name(name: str) -> HubName:
+    """Return a hub id taken apart; one that ``local_folder`` found no folder for.
+
+    Raises:
+        ModelError: it is no hub id.
+    """
+    found = HubName.read(name)
+    if found is None:
+        raise ModelError(f"{name!r} is no hub id", fix="Write owner/name, or owner/name@revision.")
+    return found
 
 
 def _find_device(name: str | None) -> torch.device:

@@ -10,21 +10,22 @@ Only what is a CLIP in all its parts can be mapped; everything else is refused b
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from babelclip.encoders.clip import ClipEncoder
+from babelclip.encoders.headers import OPEN_CLIP_WEIGHTS as WEIGHTS
 from babelclip.encoders.model_config import CONFIG, OPEN_CLIP_CONFIG, read_json
 from babelclip.encoders.open_clip_traits import RESAMPLE, tower_of, unmapped
 from babelclip.encoders.special import read_frame
 from babelclip.errors import ModelError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
     from babelclip.encoders.frame import Frame
 
-WEIGHTS = "open_clip_model.safetensors"
 INSTEAD = "Take the same weights in transformers format (config.json with a model_type), or another base model."
 
 
@@ -47,7 +48,7 @@ class OpenClipEncoder(ClipEncoder):
         if reasons:
             raise ModelError(f"{self.name} is no CLIPModel: {'; '.join(reasons)}", fix=INSTEAD)
         model = CLIPModel(_config(content["model_cfg"]))
-        mapped = dict(_rename(load_file(Path(self.source) / WEIGHTS), self.name))
+        mapped = dict(_rename(load_file(self.source / WEIGHTS), self.name))
         wanted = model.state_dict()
         wrong = [name for name in wanted if name in mapped and wanted[name].shape != mapped[name].shape]
         for what, names in (
@@ -57,7 +58,7 @@ class OpenClipEncoder(ClipEncoder):
             if names:
                 raise ModelError(
                     f"{self.name}, mapped to a CLIPModel, {what} {len(names)} weights, first {min(names)!r}",
-                    file=Path(self.source) / WEIGHTS, fix=INSTEAD,
+                    file=self.source / WEIGHTS, fix=INSTEAD,
                 )  # fmt: skip
         model.load_state_dict(mapped)
         frame, config = self._find_frame(self._load_tokenizer(), model), model.config.text_config
@@ -73,11 +74,11 @@ class OpenClipEncoder(ClipEncoder):
             self._load_tokenizer().save_pretrained(folder)
 
     def _load_tokenizer(self) -> Any:
-        if (Path(self.source) / "tokenizer_config.json").is_file():
+        if (self.source / "tokenizer_config.json").is_file():
             return super()._load_tokenizer()
         from transformers import PreTrainedTokenizerFast
 
-        bare = PreTrainedTokenizerFast(tokenizer_file=str(Path(self.source) / "tokenizer.json"))
+        bare = PreTrainedTokenizerFast(tokenizer_file=str(self.source / "tokenizer.json"))
         frame = read_frame(bare, 2, self.name)
         bare.bos_token, bare.eos_token, bare.pad_token = bare.convert_ids_to_tokens([frame.bos, frame.eos, frame.eos])
         return bare
@@ -115,7 +116,7 @@ class OpenClipEncoder(ClipEncoder):
         )  # fmt: skip
 
     def _content(self) -> dict[str, Any]:
-        return read_json(Path(self.source) / OPEN_CLIP_CONFIG)
+        return read_json(self.source / OPEN_CLIP_CONFIG)
 
 
 def _config(model: Mapping[str, Any]) -> Any:

@@ -8,8 +8,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from babelclip.encoders.arranged import Affine, ArrangedTower, Head, Layer, affine_of
-from babelclip.encoders.insert import Build
+from babelclip.encoders.arranged import Affine, ArrangedTower, Head, Layer, Modules, affine_of
+from babelclip.encoders.insert import TowerBuild
 from babelclip.encoders.layout import Layout, lay_out_apart
 
 
@@ -25,18 +25,9 @@ class PostNormTextTower(ArrangedTower):
         embeddings, config = model.embeddings, model.config
         positions = embeddings.position_embeddings.weight.detach()[first_position(model) :]
         self._entry_norm: Affine = affine_of(embeddings.LayerNorm)
-        blocks = model.encoder.layers if hasattr(model.encoder, "layers") else model.encoder.layer
-        layers = [
-            {
-                "norm1": one.attention.output.LayerNorm,
-                "attention_in": (one.attention.self.query, one.attention.self.key, one.attention.self.value),
-                "attention_out": one.attention.output.dense, "norm2": one.output.LayerNorm,
-                "mlp_in": one.intermediate.dense, "mlp_out": one.output.dense,
-            }
-            for one in blocks
-        ]  # fmt: skip
-        positions = positions + embeddings.token_type_embeddings.weight.detach()[0]
-        super().__init__(Build(causal=False, post_norm=True, bend=head.bend), config, positions, layers, head)
+        self.build = TowerBuild(causal=False, norms_last=True, pools="first", bends=head.bend)
+        rows = positions + embeddings.token_type_embeddings.weight.detach()[0]
+        super().__init__(config, rows, bert_blocks(model), head)
 
     def lay_out(self, ids: Tensor, ends: Tensor, groups: Tensor | None = None) -> Layout:
         """Find the nodes of a batch; see ``TextTower``."""
@@ -63,6 +54,19 @@ class PostNormTextTower(ArrangedTower):
     def _after(self, layer: Layer, hidden: Tensor, mixed: Tensor) -> Tensor:
         hidden = self._norm(hidden + mixed, layer.norm1)
         return self._norm(hidden + self._mlp(layer, hidden), layer.norm2)
+
+
+def bert_blocks(model: Any) -> list[Modules]:
+    """Return the modules of each block of a BERT or RoBERTa."""
+    return [
+        {
+            "norm1": one.attention.output.LayerNorm,
+            "attention_in": (one.attention.self.query, one.attention.self.key, one.attention.self.value),
+            "attention_out": one.attention.output.dense, "norm2": one.output.LayerNorm,
+            "mlp_in": one.intermediate.dense, "mlp_out": one.output.dense,
+        }
+        for one in (model.encoder.layers if hasattr(model.encoder, "layers") else model.encoder.layer)
+    ]  # fmt: skip
 
 
 def first_position(model: Any) -> int:

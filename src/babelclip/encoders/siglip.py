@@ -28,7 +28,8 @@ class SiglipEncoder(FrozenEncoder):
 
     architecture = "SiglipModel"
 
-    def _arrange(self, model: Any) -> TextTower:
+    def arrange(self, model: Any) -> TextTower:
+        """Return the text tower; see ``FrozenEncoder``."""
         vision, dim = model.config.vision_config, model.text_model.head.out_features
         found = "" if vision.hidden_size == dim else f"pictures of {vision.hidden_size} numbers, but texts of {dim}"
         if not getattr(vision, "vision_use_head", True):

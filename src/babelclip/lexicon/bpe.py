@@ -9,10 +9,8 @@ from typing import Any
 from tokenizers import Tokenizer, models
 
 from babelclip.lexicon.merging import learn_merges
-from babelclip.lexicon.plain import read_tokens, take_out, with_model
+from babelclip.lexicon.plain import can_end, read_tokens, take_out, with_model
 from babelclip.lexicon.vocabulary import Vocabulary
-
-PROBE = "".join(map(chr, range(0x80))) + "é中ж؀🙂\U0010ffff"
 
 
 class ByteLevelBpe:
@@ -52,10 +50,10 @@ class ByteLevelBpe:
         """See ``Kind``; a token without the mark of a word's end is cut as the beginning or middle of a word."""
         return cut_by_merges(take_out(base), vocabulary, tokens)
 
-    def problem(self, base: Tokenizer, eos: int) -> str | None:
+    def problem(self, base: Tokenizer, vocabulary: Vocabulary, eos: int) -> str | None:
         """See ``Kind``."""
-        probe = self.build(base, self.read(base))
-        if eos in probe.encode(PROBE, add_special_tokens=False).ids:
+        probe = self.build(base, vocabulary)
+        if can_end(probe, eos):
             return "the base vocabulary cannot write every byte, so unknown text would end a caption early"
         return None
 

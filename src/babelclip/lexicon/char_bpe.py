@@ -8,9 +8,9 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from babelclip.lexicon.bpe import PROBE, cut_by_merges, flaw_of_merges, make_model, marks
+from babelclip.lexicon.bpe import cut_by_merges, flaw_of_merges, make_model, marks
 from babelclip.lexicon.merging import learn_merges
-from babelclip.lexicon.plain import read_tokens, take_out, with_model
+from babelclip.lexicon.plain import can_end, read_tokens, take_out, with_model
 from babelclip.lexicon.vocabulary import Vocabulary
 from babelclip.lexicon.words import split_for_learning
 
@@ -46,14 +46,14 @@ class CharacterBpe:
         """See ``Kind``."""
         return cut_by_merges(take_out(base), vocabulary, tokens)
 
-    def problem(self, base: Tokenizer, eos: int) -> str | None:
+    def problem(self, base: Tokenizer, vocabulary: Vocabulary, eos: int) -> str | None:
         """See ``Kind``."""
-        probe = self.build(base, self.read(base))
+        probe = self.build(base, vocabulary)
         model = take_out(base)["model"]
         known = probe.get_vocab()
         complete = model["byte_fallback"] and all(f"<0x{byte:02X}>" in known for byte in range(256))
         unknown = None if model["unk_token"] is None or complete else known.get(model["unk_token"])
-        if eos == unknown or eos in probe.encode(PROBE, add_special_tokens=False).ids:
+        if eos == unknown or can_end(probe, eos):
             return "the base tokenizer writes the end-of-text token for unknown text, which would end a caption early"
         return None
 

@@ -43,8 +43,8 @@ class Kind(Protocol):
     def cut(self, base: Tokenizer, vocabulary: Vocabulary, tokens: Sequence[str]) -> list[list[int]]:
         """Return the ids of the pieces, in a vocabulary, of tokens that it need not know; a start or end stays one."""
 
-    def problem(self, base: Tokenizer, eos: int) -> str | None:
-        """Return why text could be written with the end-of-text token; None where it cannot."""
+    def problem(self, base: Tokenizer, vocabulary: Vocabulary, eos: int) -> str | None:
+        """Return why text could be written with the end-of-text token of a base tokenizer; None where it cannot."""
 
     def flaw(self, base: Tokenizer, old: Vocabulary, new: Vocabulary) -> str | None:
         """Return what is wrong with a vocabulary from a file that is to stand behind an old one; None for nothing.

@@ -65,7 +65,7 @@ class Lexicon:
                 fix="Tokenizer and model must come from the same folder.",
             )
         tokenizer = mark_specials(tokenizer, frame.specials)
-        if problem := kind_of(tokenizer).problem(tokenizer, frame.eos):
+        if problem := kind_of(tokenizer).problem(tokenizer, vocabulary, frame.eos):
             raise ModelError(problem, fix="Use a base model whose tokenizer has a token for whatever text there is.")
         uses = torch.full((count,), 2, dtype=torch.int64)
         return cls(tokenizer, vocabulary, table[:count].float().clone(), uses, frame)

@@ -67,25 +67,36 @@ def with_model(blank: dict[str, Any], model: Any, apart: Any = None) -> Tokenize
     return as_plain_text(tokenizer)
 
 
-def as_plain_text(tokenizer: Tokenizer, also: Iterable[int] = ()) -> Tokenizer:
+def as_plain_text(tokenizer: Tokenizer, ids: Iterable[int] | None = None) -> Tokenizer:
     """Change a tokenizer, and return it, so that it cuts whole texts, in which special tokens are words like others.
 
     Args:
         tokenizer: it loses truncation and padding.
-        also: ids that are special though the tokenizer does not say so.
+        ids: of the special tokens; by default all that the tokenizer says are special.
     """
     tokenizer.no_truncation()
     tokenizer.no_padding()
     tokenizer.encode_special_tokens = True
     added = tokenizer.get_added_tokens_decoder()
-    for special in dict.fromkeys([*also, *(i for i, token in added.items() if token.special)]):
+    for special in ids if ids is not None else [i for i, token in added.items() if token.special]:
         content = str(tokenizer.id_to_token(special))
-        if special in tokenizer.encode(content, add_special_tokens=False).ids:  # Unigram has it among its pieces
+        if writes(tokenizer, special, content):  # Unigram has it among its pieces
             known = tokenizer.normalizer
             between = " " if known is None or MARK not in known.normalize_str("a b") else MARK
             apart = normalizers.Replace(content, between.join(content))
             tokenizer.normalizer = apart if known is None else normalizers.Sequence([known, apart])
     return tokenizer
+
+
+def writes(tokenizer: Tokenizer, number: int, text: str) -> bool:
+    """Whether a text is cut into pieces of which one has this id."""
+    return number in tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def can_end(tokenizer: Tokenizer, eos: int) -> bool:
+    """Whether some text would be written with the end-of-text token, as far as a few texts of all sorts can tell."""
+    everything = "".join(map(chr, range(0x80))) + "é中ж؀🙂\U0010ffff"
+    return any(writes(tokenizer, eos, text) for text in (everything, str(tokenizer.id_to_token(eos))))
 
 
 def mark_specials(tokenizer: Tokenizer, ids: Iterable[int]) -> Tokenizer:

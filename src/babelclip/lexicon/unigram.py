@@ -9,9 +9,8 @@ from typing import Any
 
 from tokenizers import Tokenizer, models
 
-from babelclip.lexicon.bpe import PROBE
 from babelclip.lexicon.em import learn_pieces
-from babelclip.lexicon.plain import read_tokens, take_out, with_model
+from babelclip.lexicon.plain import can_end, read_tokens, take_out, with_model
 from babelclip.lexicon.vocabulary import Vocabulary
 from babelclip.lexicon.words import count_words
 
@@ -50,13 +49,13 @@ class Unigram:
         model = _model(take_out(base), vocabulary)
         return [[piece.id for piece in model.tokenize(token)] for token in tokens]
 
-    def problem(self, base: Tokenizer, eos: int) -> str | None:
+    def problem(self, base: Tokenizer, vocabulary: Vocabulary, eos: int) -> str | None:
         """See ``Kind``."""
-        probe = self.build(base, self.read(base))
+        probe = self.build(base, vocabulary)
         model = take_out(base)["model"]
         if model["unk_id"] is None and not model["byte_fallback"]:
             return "the base tokenizer has no token for unknown text, so it cannot cut every caption"
-        if eos == model["unk_id"] or eos in probe.encode(PROBE, add_special_tokens=False).ids:
+        if eos == model["unk_id"] or can_end(probe, eos):
             return "the base tokenizer writes the end-of-text token for unknown text, which would end a caption early"
         return None
 

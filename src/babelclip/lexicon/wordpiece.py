@@ -7,9 +7,8 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
-from babelclip.lexicon.bpe import PROBE
 from babelclip.lexicon.merging import learn_merges
-from babelclip.lexicon.plain import read_tokens, take_out, with_model
+from babelclip.lexicon.plain import can_end, read_tokens, take_out, with_model
 from babelclip.lexicon.vocabulary import Vocabulary
 
 
@@ -79,13 +78,13 @@ class WordPiece:
             for token in tokens
         ]
 
-    def problem(self, base: Tokenizer, eos: int) -> str | None:
+    def problem(self, base: Tokenizer, vocabulary: Vocabulary, eos: int) -> str | None:
         """See ``Kind``."""
-        probe = self.build(base, self.read(base))
+        probe = self.build(base, vocabulary)
         unknown = probe.token_to_id(take_out(base)["model"]["unk_token"])
         if unknown is None:
             return "the base tokenizer has no token for unknown text, so it cannot cut every caption"
-        if eos == unknown or eos in probe.encode(PROBE, add_special_tokens=False).ids:
+        if eos == unknown or can_end(probe, eos):
             return "the base tokenizer writes the end-of-text token for unknown text, which would end a caption early"
         return None
 
