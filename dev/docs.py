@@ -159,8 +159,8 @@ def main() -> int:
     """Write or check the pages."""
     stale = 0
     pages = {
-        DOCS / "cli.md": cli_page, DOCS / "methods.md": methods_page, DOCS / "models.md": models_page, DOCS / "speed.md": speed_page,
-        DOCS / "datasets.md": datasets_page, DOCS / "recorded.md": recorded_page,
+        DOCS / "cli.md": cli_page, DOCS / "methods.md": methods_page, DOCS / "models.md": models_page,
+        DOCS / "speed.md": speed_page, DOCS / "datasets.md": datasets_page, DOCS / "recorded.md": recorded_page,
         ROOT / "README.md": readme_page,
     }  # fmt: skip
     for file, make in pages.items():
