@@ -45,7 +45,7 @@ def home() -> Path:
     """Where environments are kept; skips the test that asks where none are wanted."""
     asked = os.environ.get("BABELCLIP_FOREIGN", "")
     if asked in ("", "off"):
-        pytest.skip("set BABELCLIP_FOREIGN=on (or to a folder) to make environments of foreign tools, up to 2 GB each")
+        pytest.skip("set BABELCLIP_FOREIGN=on (or to a folder) to make environments of the foreign tools, 3 GB in all")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "babelclip" / "foreign" if asked == "on" else Path(asked)
 
