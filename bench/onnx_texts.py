@@ -56,7 +56,7 @@ def make_polyglot(tower: str) -> Polyglot:
     width, dim = TOWERS[tower][0], TOWERS[tower][4]
     table = torch.randn(len(whole.base.table), width, generator=torch.Generator().manual_seed(0)) * 0.02
     encoder: Any = SimpleNamespace(
-        name=tower, fingerprint=tower, text_tower=made.text_tower, device=made.device, dim=dim, eos=own.eos
+        name=tower, fingerprint=tower, text_tower=made.text_tower, device=made.device, dim=dim, frame=own.frame
     )
     return Polyglot(encoder, replace(base_lexicon(own), table=table))
 

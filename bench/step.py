@@ -140,7 +140,7 @@ class Ours:
 
     def _make(self, chosen: Tensor) -> Batch:
         lexicon, (teachers, images) = self._task.lexicon, self._features
-        ids = self._tokens.inputs(chosen, bos=lexicon.bos, eos=lexicon.eos, max_length=lexicon.max_length)
+        ids = self._tokens.inputs(chosen, lexicon.frame)
         return Batch(ids, chosen // 5, teachers[chosen], images[chosen // 5])
 
     def _timed(self, phase: str, call: Callable[..., object]) -> Callable[..., object]:

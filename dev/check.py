@@ -29,7 +29,7 @@ ORDER = (
     {"packs"},
     {"benchmarks", "report"},
     {"export"},
-    {"search"},
+    {"search", "hub"},
     {"cli"},
     {"__main__"},
 )

@@ -23,10 +23,9 @@ from babelclip.report.page import sheets_of
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 VERBS = (
-    "demo", "learn", "evaluate", "index", "search", "serve", "inspect", "export", "tune", "pack build", "pack install",
-    "pack list", "pack merge",
-    "pack remove", "pack show", "pack verify", "report language", "data list", "data show", "data check", "bench run",
-    "bench report",
+    "demo", "learn", "evaluate", "index", "search", "serve", "inspect", "export", "pull", "push", "tune", "pack build",
+    "pack install", "pack list", "pack merge", "pack remove", "pack show", "pack verify",
+    "report language", "data list", "data show", "data check", "bench run", "bench report",
 )  # fmt: skip
 SUMMARY_KEYS = ("AA", "F", "Fen", "own")
 

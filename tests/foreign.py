@@ -22,6 +22,7 @@ TOOLS = {
     "transformers": ["torch", "transformers", "pillow"],
     "onnx": ["onnxruntime", "tokenizers", "pillow", "numpy"],
     "sentence-transformers": ["torch", "transformers", "pillow", "sentence-transformers==6.2.0"],
+    "open_clip": ["torch", "torchvision==0.28.0", "transformers", "pillow", "open_clip_torch==3.3.0"],
     "mteb": [
         "accelerate",
         "filelock",
@@ -38,6 +39,20 @@ TOOLS = {
         "sentence-transformers==6.2.0",
     ],
 }
+BEFORE = {
+    "open_clip": """
+import sys, torch
+try:
+    import torchvision
+except RuntimeError:  # its operators were built for CUDA; open_clip needs none, only their names must be known
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    for name in ("nms", "qnms"):
+        torch.library.define(f"torchvision::{name}", "(Tensor boxes, Tensor scores, float limit) -> Tensor")
+    import torchvision
+"""
+}
+"""What a tool needs on this machine before its program: PyPI has torchvision for Linux with CUDA alone."""
 READY = "ready"
 
 
@@ -45,7 +60,7 @@ def home() -> Path:
     """Where environments are kept; skips the test that asks where none are wanted."""
     asked = os.environ.get("BABELCLIP_FOREIGN", "")
     if asked in ("", "off"):
-        pytest.skip("set BABELCLIP_FOREIGN=on (or to a folder) to make environments of the foreign tools, 3 GB in all")
+        pytest.skip("set BABELCLIP_FOREIGN=on (or to a folder) to make environments of the foreign tools, 4 GB in all")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "babelclip" / "foreign" if asked == "on" else Path(asked)
 
@@ -71,14 +86,17 @@ def python_of(tool: str) -> Path:
 
 def run(tool: str, code: str, folder: Path) -> None:
     """Run a program with a tool's environment, without network and without babelclip, in a folder."""
-    _run(tool, ["-I", "-c", code], folder)
+    _run(tool, ["-I", "-c", BEFORE.get(tool, "") + code], folder)
 
 
 def run_file(tool: str, file: Path, *arguments: object, folder: Path, babelclip: bool = False) -> str:
     """Run a file in the same way, beside this babelclip or not; returns what it printed."""
     isolated = [] if babelclip else ["-I"]
+    program = [str(file)]
+    if tool in BEFORE:
+        program = ["-c", f"{BEFORE[tool]}\nimport runpy\nrunpy.run_path({str(file)!r}, run_name='__main__')"]
     extra = {"PYTHONPATH": str(ROOT / "src"), "BABELCLIP_CACHE": "off"} if babelclip else {}
-    return _run(tool, [*isolated, str(file), *map(str, arguments)], folder, extra)
+    return _run(tool, [*isolated, *program, *map(str, arguments)], folder, extra)
 
 
 def _run(tool: str, command: list[str], folder: Path, more: dict[str, str] | None = None) -> str:

@@ -1,4 +1,4 @@
-"""Tiny models of families that cannot be taught yet, and their tokenizers; random weights."""
+"""Tiny models of other families than CLIP, and their tokenizers; random weights."""
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
@@ -33,9 +33,10 @@ def wordpiece():
     return PreTrainedTokenizerFast(tokenizer_object=made, model_max_length=52, **names)
 
 
-def unigram():
+def unigram(*more):
     """As SigLIP's and Gemma's, with bytes as a fallback; one special token, at the end."""
-    pieces = ["<pad>", "</s>", "<unk>", "▁", "▁a", "▁red", "▁square", *(f"<0x{byte:02X}>" for byte in range(256))]
+    in_bytes = [f"<0x{byte:02X}>" for byte in range(256)]
+    pieces = ["<pad>", "</s>", "<unk>", *more, "▁", "▁a", "▁red", "▁square", *in_bytes]
     made = Tokenizer(models.Unigram([(piece, -float(i)) for i, piece in enumerate(pieces)], 2, byte_fallback=True))
     made.pre_tokenizer, made.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
     made.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
@@ -48,9 +49,9 @@ def make_siglip():
 
 
 def make_siglip2():
-    text = {**SIZES, "vocab_size": 263, "bos_token_id": 1, "eos_token_id": 1}
+    text = {**SIZES, "vocab_size": 266, "bos_token_id": 1, "eos_token_id": 1}
     vision = {**SIZES, "num_patches": 4, "patch_size": 8}
-    return Siglip2Model(Siglip2Config(text_config=text, vision_config=vision)), unigram()
+    return Siglip2Model(Siglip2Config(text_config=text, vision_config=vision)), unigram("<eos>", "<bos>", "<mask>")
 
 
 def make_chinese():

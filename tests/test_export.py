@@ -10,14 +10,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from transformers import AutoProcessor, AutoTokenizer, CLIPModel
 
 import babelclip
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders import load_encoder
+from babelclip.encoders.find import find_model
 from babelclip.errors import BabelclipError, MissingExtraError, ModelError, SettingError, UnknownNameError
 from babelclip.export import TARGETS, export_model, text_tower
-from babelclip.packs import Polyglot
+from babelclip.packs import Polyglot, load_polyglot
 from exports import QUICK, TEXTS, assert_close, learn_packs, run_example, write_photo
 from test_cli import invoke
 
@@ -148,7 +150,7 @@ def test_the_folder_of_sentence_transformers_is_that_of_transformers_and_its_mod
     (module,) = json.loads((folder / "modules.json").read_text())
     assert module["type"] == "sentence_transformers.models.CLIPModel"
     for file in (exported / "transformers" / "de").iterdir():
-        if file.name != "README.md":
+        if file.name not in ("README.md", "export.json"):
             assert (folder / module["path"] / file.name).read_bytes() == file.read_bytes()
 
 
@@ -158,6 +160,76 @@ def test_sentence_transformers_encodes_texts_and_pictures(polyglot, exported, ph
     texts, pictures = run_example(folder / "README.md", TEXTS, photo, monkeypatch)
     assert_close(texts, polyglot.encode_texts(TEXTS, language="de"), 1e-5)
     assert_close(pictures, polyglot.encode_images([photo]), 1e-6)
+
+
+def test_open_clip_has_its_own_names_and_pools_at_the_end(polyglot, exported):
+    folder = exported / "open_clip" / "de"
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    text = config["model_cfg"]["text_cfg"]
+    assert (text["pool_type"], text["eos_id"]) == ("eos", polyglot.base.eos)
+    found = find_model(str(folder))
+    assert found.facts.family == "open_clip"
+    assert found.facts.rows == text["vocab_size"] == len(AutoTokenizer.from_pretrained(folder))
+    weights, model = load_file(folder / "open_clip_model.safetensors"), polyglot.encoder.load_whole()
+    layer = model.vision_model.encoder.layers[1]
+    fused = weights["visual.transformer.resblocks.1.attn.in_proj_weight"]
+    assert torch.equal(fused[:32], layer.self_attn.q_proj.weight)
+    assert torch.equal(fused[64:], layer.self_attn.v_proj.weight)
+    assert torch.equal(weights["text_projection"].T, model.text_projection.weight)
+    assert torch.equal(weights["token_embedding.weight"], polyglot.packs["de"].learnt(polyglot.base).lexicon.table)
+    assert sum(one.numel() for one in weights.values()) == sum(
+        one.numel() for one in CLIPModel.from_pretrained(exported / "transformers" / "de").parameters()
+    )
+    prepared = config["preprocess_cfg"]
+    assert (prepared["size"], prepared["interpolation"], prepared["resize_mode"]) == (16, "bicubic", "shortest")
+
+
+def test_open_clip_encodes_texts_and_pictures(polyglot, exported, photo, monkeypatch):
+    pytest.importorskip("open_clip", reason="is no part of babelclip; tests/test_foreign.py has its own")
+    texts, pictures = run_example(exported / "open_clip" / "de" / "README.md", TEXTS, photo, monkeypatch)
+    assert_close(texts, polyglot.encode_texts(TEXTS, language="de"), 1e-5)
+    assert_close(pictures, polyglot.encode_images([photo]), 1e-6)
+
+
+def changed(tiny_folder, place, file, change):
+    """A copy of the tiny model with another config."""
+    folder = shutil.copytree(tiny_folder, place / "base", dirs_exist_ok=True)
+    config = json.loads((folder / file).read_text())
+    for key, value in change.items():
+        config[key] = (config[key] | value) if isinstance(value, dict) and file == "config.json" else value
+    (folder / file).write_text(json.dumps(config))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "match"),
+    [
+        ("config.json", {"text_config": {"hidden_act": "gelu"}}, "activations are 'gelu' and 'quick_gelu'"),
+        ("config.json", {"text_config": {"hidden_act": "relu"}, "vision_config": {"hidden_act": "relu"}}, "'relu'"),
+        ("preprocessor_config.json", {"size": {"shortest_edge": 20}}, "resized to .*20}.*tower of 16"),
+        ("preprocessor_config.json", {"resample": 0}, "by method 0"),
+        ("preprocessor_config.json", {"do_center_crop": False}, "tower of 16 pixels. Export to transformers"),
+    ],
+)
+def test_what_open_clip_has_no_place_for_is_refused(file, change, match, tiny_folder, tmp_path):
+    folder = changed(tiny_folder, tmp_path, file, change)
+    with pytest.raises(ModelError, match=f"open_clip has no place for the base model .*{match}"):
+        export_model(load_polyglot(folder, device="cpu"), tmp_path / "out", to="open_clip")
+    assert not (tmp_path / "out").exists()
+
+
+def test_open_clip_gets_other_activations_norms_and_preparations(tiny_folder, tmp_path):
+    half = {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6}
+    folder = changed(tiny_folder, tmp_path, "config.json", {"text_config": half, "vision_config": half})
+    changed(
+        folder, tmp_path / "second", "preprocessor_config.json", {"size": {"height": 16, "width": 16}, "resample": 2}
+    )
+    export_model(load_polyglot(tmp_path / "second" / "base", device="cpu"), tmp_path / "out", to="open_clip")
+    made = json.loads((tmp_path / "out" / "en" / "open_clip_config.json").read_text())
+    assert made["model_cfg"]["text_cfg"]["act_kwargs"] == {"approximate": "tanh"}
+    assert made["model_cfg"]["vision_cfg"]["norm_kwargs"] == {"eps": 1e-6}
+    assert not made["model_cfg"]["quick_gelu"]
+    assert (made["preprocess_cfg"]["resize_mode"], made["preprocess_cfg"]["interpolation"]) == ("squash", "bilinear")
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -235,9 +307,10 @@ def test_limits_of_graphs_and_of_base_models(tiny, polyglot, tmp_path, monkeypat
     with pytest.raises(ModelError, match=r"in int8.*\. Export to transformers"):
         export_model(polyglot, tmp_path / "out", to="onnx", languages=["de"], precision="int8")
     other = SimpleNamespace(name="other", fingerprint="f", device=torch.device("cpu"))
-    with pytest.raises(ModelError, match="'other' is no CLIPModel"):
+    with pytest.raises(ModelError, match="'other' is no model of transformers"):
         export_model(Polyglot(other, base_lexicon(tiny)), tmp_path / "out", to="transformers")
-    lexicon = replace(base_lexicon(tiny), eos=2)
+    lexicon = base_lexicon(tiny)
+    lexicon = replace(lexicon, frame=replace(lexicon.frame, eos=2))
     with pytest.raises(ModelError, match="end-of-text id .* is 2"):
         export_model(Polyglot(tiny, lexicon), tmp_path / "out", to="transformers")
     assert list(tmp_path.iterdir()) == []

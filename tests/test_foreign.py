@@ -7,6 +7,8 @@ import sys
 
 import numpy as np
 import pytest
+import torch
+from transformers import AutoTokenizer, CLIPModel
 
 from babelclip.export import export_model
 from exports import TEXTS, assert_close, example, learn_packs, write_photo
@@ -18,7 +20,12 @@ assert importlib.util.find_spec("babelclip") is None
 import numpy
 numpy.savez("vectors.npz", texts=numpy.asarray(text_vectors), images=numpy.asarray(image_vectors))
 """
-TARGETS = {"transformers": 1e-6, "sentence-transformers": 1e-6, "onnx": 1e-5}  # how near pictures come
+TARGETS = {
+    "transformers": 1e-6,
+    "sentence-transformers": 1e-6,
+    "open_clip": 1e-6,
+    "onnx": 1e-5,
+}  # how near pictures come
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="an environment has no folder bin there")
 
@@ -41,6 +48,24 @@ def test_an_export_is_used_as_its_readme_says_without_babelclip(target, polyglot
             found = np.load(out / "vectors.npz")
             assert_close(found["texts"], model.encode_texts(TEXTS, language=tag), 1e-5)
             assert_close(found["images"], model.encode_images([photo]), TARGETS[target])
+
+
+def test_open_clip_has_english_of_the_base_model(polyglot, pictoclip, tmp_path):
+    """Within 1e-6 of the texts of the untouched model, as transformers has them."""
+    python_of("open_clip")
+    photo, texts = write_photo(tmp_path), ["a red square", "two dogs run through the snow", "2024", ""]
+    for number, model in enumerate((polyglot, learn_nothing(pictoclip))):
+        out = tmp_path / f"{number}"
+        export_model(model, out, to="open_clip", languages=["en"])
+        run("open_clip", example(out / "en" / "README.md", texts, photo) + SAVE, out / "en")
+        assert_close(np.load(out / "en" / "vectors.npz")["texts"], texts_of(model.encoder.source, texts), 1e-6)
+
+
+def texts_of(folder, texts):
+    """Vectors of texts as transformers has them."""
+    model, tokenizer = CLIPModel.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
+    with torch.inference_mode():
+        return model.get_text_features(**tokenizer(texts, padding=True, return_tensors="pt")).pooler_output
 
 
 def learn_nothing(student):

@@ -21,8 +21,9 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 from babelclip.acquirers import Acquirers
 from babelclip.config import TaskSettings
 from babelclip.data import Batch
+from babelclip.encoders.frame import Frame
 from babelclip.encoders.frozen import FrozenTextTower
-from babelclip.lexicon import Lexicon, learn_bpe
+from babelclip.lexicon import Lexicon, learn_vocabulary
 from babelclip.methods import Task, compose
 from babelclip.training import TaskTrainer
 
@@ -76,7 +77,7 @@ def recorded_task(method: str, folder: str) -> tuple[Task, dict[str, np.ndarray]
         used = arrays["current_token_ids"]
     lexicon = Lexicon(
         base_tokenizer=None, vocabulary=None, table=torch.from_numpy(arrays["emb_start"]),
-        uses=torch.from_numpy(arrays["n_i"]).long(), bos=meta["bos"], eos=meta["eos"], max_length=77,
+        uses=torch.from_numpy(arrays["n_i"]).long(), frame=Frame(meta["bos"], meta["eos"], 77),
     )  # fmt: skip
     return Task(folder[2:], int(folder[0]) - 1, lexicon, torch.from_numpy(used)), arrays, batches, steps
 
@@ -144,13 +145,13 @@ def test_usage_counts_follow_the_recorded_ones() -> None:
 
 def test_growth_gives_the_recorded_tokens_and_merges() -> None:
     base = Tokenizer.from_file(str(SHARED / "models" / "flickr-clip" / "tokenizer.json"))
-    lexicon = Lexicon.from_base(base, torch.zeros(49_408, 2), bos=49_406, eos=49_407, max_length=77)
+    lexicon = Lexicon.from_base(base, torch.zeros(49_408, 2), Frame(49_406, 49_407, 77))
     for recorded in json.loads((GOLDEN / "lexicon" / "growth.json").read_text()):
         language = recorded["language"]
         with gzip.open(GOLDEN / "lexicon" / f"{language}.txt.gz", "rt", encoding="utf-8") as file:
             texts = file.read().split("\n")
         texts = texts[: len(texts) // 64 * 64]  # the reference dropped the last incomplete block of 64
-        own = learn_bpe(texts, base, recorded["vocab_size_requested"])
+        own = learn_vocabulary(texts, base, recorded["vocab_size_requested"])
         assert set(own.tokens) == set(recorded["own_vocabulary"])
         assert len(own.merges) == len(recorded["own_merges"])
         tokens, merges = len(lexicon.vocabulary.tokens), len(lexicon.vocabulary.merges)

@@ -15,6 +15,7 @@ from babelclip.acquirers import Acquirers, Bottleneck, Projection
 from babelclip.acquirers.by_language import Grouped
 from babelclip.config import TaskSettings
 from babelclip.data import Batch
+from babelclip.encoders.frame import Frame
 from babelclip.encoders.frozen import FrozenTextTower
 from babelclip.encoders.tower import encode_batch, first_ends
 from babelclip.lexicon import Lexicon
@@ -86,8 +87,8 @@ def test_replay_gives_the_recorded_losses_rates_rows_and_modules(stage: str, met
     tower, stack = OriginalTower(start), compose(f"mla(inner=16)+{method}")
     table = start["multilingual_embedding.weight"]
     lexicon = Lexicon(
-        base_tokenizer=None, vocabulary=None, table=table, uses=torch.ones(400, dtype=torch.int64), bos=CLS, eos=SEP,
-        max_length=77,
+        base_tokenizer=None, vocabulary=None, table=table, uses=torch.ones(400, dtype=torch.int64),
+        frame=Frame(CLS, SEP, 77),
     )  # fmt: skip
     steps = recording["steps"]
     used = torch.cat([arrays[f"step{k}/mbert_ids"].ravel() for k in range(len(steps))]).unique()

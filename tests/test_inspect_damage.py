@@ -5,8 +5,8 @@ import shutil
 import struct
 
 import pytest
-from tokenizers import Tokenizer
-from transformers import BertConfig
+from tokenizers import Tokenizer, models
+from transformers import BertConfig, PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
 from babelclip.cli.main import app
@@ -16,7 +16,7 @@ from babelclip.encoders.headers import read_header
 from babelclip.encoders.tokenizer_facts import read_tokenizer
 from babelclip.errors import ModelError
 from babelclip.packs.inspection import inspect_model
-from foreign_models import SIDE, WORDS, wordpiece
+from foreign_models import SIDE, WORDS
 
 
 @pytest.fixture
@@ -35,6 +35,11 @@ def rename(folder, name):
 def change(file, **new):
     content = json.loads(file.read_text())
     file.write_text(json.dumps({key: one for key, one in (content | new).items() if one is not None}))
+
+
+def whole_words():
+    words = Tokenizer(models.WordLevel({"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "a": 3}, unk_token="[UNK]"))
+    return PreTrainedTokenizerFast(tokenizer_object=words, bos_token="[CLS]", eos_token="[SEP]")
 
 
 def layers(folder, number):
@@ -129,7 +134,7 @@ def test_parts_of_weights_are_put_together(tiny_folder, tmp_path):
     [
         (lambda folder: (folder / "tokenizer.json").unlink(), "there is no tokenizer.json"),
         (lambda folder: (folder / "tokenizer.json").write_text("{}"), "the tokenizer cannot be read"),
-        (lambda folder: wordpiece().save_pretrained(folder), "tokenizer is WordPiece; lexicons grow by merges"),
+        (lambda folder: whole_words().save_pretrained(folder), "tokenizer is WordLevel; lexicons grow by the pieces"),
         (without_a_byte, "no token for 1 of the 256 bytes"),
         (with_more, "tokens but the token table has 3,072 rows"),
         (lambda folder: change(folder / "tokenizer_config.json", eos_token=None), "names no eos token"),
@@ -164,12 +169,13 @@ def test_open_clip_folders_are_told(copied):
     (copied / "open_clip_config.json").write_text("{}")
     with pytest.raises(ModelError, match="lacks its model_cfg"):
         find_model(str(copied))
-    tower = {"layers": 2, "width": 32, "heads": 2}
-    config = {"embed_dim": 24, "vision_cfg": {**tower, **SIDE}, "text_cfg": {**tower, "context_length": 77}}
+    tower = {"layers": 2, "width": 32}
+    text = {**tower, "heads": 2, "context_length": 77}
+    config = {"embed_dim": 24, "vision_cfg": {**tower, **SIDE}, "text_cfg": text}
     (copied / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
     facts = find_model(str(copied)).facts
     assert (facts.family, facts.dim, facts.context, facts.image_size) == ("open_clip", 24, 77, 16)
-    assert "transformers format" in why_not(facts)[0]
+    assert "the weight visual.conv1.weight is missing" in why_not(facts)
     assert "open_clip" in run(copied).stdout
 
 

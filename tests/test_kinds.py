@@ -26,8 +26,8 @@ def test_lora_equals_merged_weights(deep):
             a, b = (modules.kinds["lora"].modules["de"][f"{layer}.{part}.{side}"] for side in "ab")
             weights[f"{layer}.attention_in.weight"][place * width : (place + 1) * width] += 8 / 8 * b @ a
     merged = SimpleNamespace(text_tower=deep.text_tower.with_weights(weights), device=deep.device)
-    ids = pad(base_lexicon(deep).encode(TEXTS), deep.eos)
-    assert_close(found, encode_batch(merged, deep.token_table, ids, deep.eos)[0])
+    ids = pad(base_lexicon(deep).encode(TEXTS), deep.frame.eos)
+    assert_close(found, encode_batch(merged, deep.token_table, ids, deep.frame.eos)[0])
 
 
 @pytest.mark.filterwarnings("ignore")  # the library's own
@@ -53,7 +53,7 @@ def test_lora_equals_that_of_peft_at_its_start_and_in_its_vectors(deep, deep_fol
         inner = model.base_model.model.text_model.encoder.layers[int(layer)].self_attn
         theirs = getattr(inner, f"{part[0]}_proj")
         getattr(theirs, f"lora_{side.upper()}")["default"].weight.data.copy_(tensor)
-    ids = pad(base_lexicon(deep).encode(TEXTS), deep.eos)
+    ids = pad(base_lexicon(deep).encode(TEXTS), deep.frame.eos)
     with torch.no_grad():
         expected = model(input_ids=ids).text_embeds
     found, _ = encode(deep, Acquirers({"lora": kind}), TEXTS, ["de"] * 7)

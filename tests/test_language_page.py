@@ -271,7 +271,7 @@ def test_what_training_never_had_is_found(polyglot, examples):
     assert "".join(found.most[0].shown) == found.most[0].word
     assert found.cut == 0
     long = measure(polyglot, "de", ["ein Quadrat " * 60, "rot"], ["a", "b"])
-    assert (long.cut, long.limit) == (1, polyglot.base.max_length - 2)
+    assert (long.cut, long.limit) == (1, polyglot.base.frame.room)
     pack = polyglot.packs["de"]
     built = replace(pack, card=pack.card.model_copy(update={"settings": {}}))
     other = measure(polyglot.install(built, replace=True), "de", texts, known.english[:4])

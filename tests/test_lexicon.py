@@ -12,7 +12,7 @@ from babelclip.lexicon import (
     Lexicon,
     Tokens,
     Vocabulary,
-    learn_bpe,
+    learn_vocabulary,
     measure_coverage,
     merge_vocabularies,
     tokenise,
@@ -48,7 +48,7 @@ def test_old_ids_rows_and_counts_never_move_and_merges_become_active(lexicon, ti
     assert torch.equal(lexicon.uses[:size], before.uses)
     assert len(lexicon.vocabulary.tokens) == len(lexicon.table) == len(lexicon.uses)
     tokenizer = lexicon.tokenizer()
-    assert tokenizer.token_to_id("<|endoftext|>") == lexicon.eos == tiny.eos
+    assert tokenizer.token_to_id("<|endoftext|>") == lexicon.eos == tiny.frame.eos
     assert len(tokenise(tokenizer, RU)[0]) < length_before, "the new merges must shorten the texts"
 
 
@@ -132,7 +132,7 @@ def test_uses_give_the_papers_frequencies(lexicon):
 
 def test_long_texts_are_cut_at_the_limit_and_keep_their_end(lexicon):
     ids = lexicon.encode(["haus " * 200])[0]
-    assert len(ids) == lexicon.max_length
+    assert len(ids) == lexicon.frame.max_length
     assert (ids[0], ids[-1]) == (lexicon.bos, lexicon.eos)
 
 
@@ -144,7 +144,7 @@ def test_inputs_of_a_batch_equal_those_made_one_by_one(lexicon, monkeypatch):
     assert tokens.lengths.tolist() == [len(one) for one in tokens]
     assert tokens.used().tolist() == sorted({piece for one in tokens for piece in one})
     for chosen in ([0, 3], [4, 2, 1], [1]):
-        found = tokens.inputs(torch.tensor(chosen), bos=lexicon.bos, eos=lexicon.eos, max_length=lexicon.max_length)
+        found = tokens.inputs(torch.tensor(chosen), lexicon.frame)
         expected = lexicon.encode([texts[i] for i in chosen])
         longest = max(map(len, expected))
         assert found.tolist() == [ids + [lexicon.eos] * (longest - len(ids)) for ids in expected]
@@ -162,7 +162,7 @@ def test_matched_rows_follow_mean_and_deviation_of_the_whole_table_whatever_its_
 
 def test_coverage_counts_what_it_says():
     tokens = Tokens(torch.tensor([1, 2, 3] + [4] * 80, dtype=torch.int32), torch.tensor([0, 3, 83]))
-    cover = measure_coverage(["a bc", "d"], tokens, max_length=77, new_ids=range(3, 7))
+    cover = measure_coverage(["a bc", "d"], tokens, room=75, new_ids=range(3, 7))
     assert cover.texts == 2
     assert cover.tokens_per_text == 83 / 2
     assert cover.tokens_per_word == 83 / 3
@@ -204,7 +204,7 @@ def test_a_damaged_or_foreign_lexicon_is_refused(lexicon, tmp_path):
 
 def test_tokenizer_and_table_must_agree(tiny):
     with pytest.raises(ModelError, match="has 3072 tokens but the token table has 3071 rows"):
-        Lexicon.from_base(tiny.tokenizer, tiny.token_table[:-1], bos=tiny.bos, eos=tiny.eos, max_length=77)
+        Lexicon.from_base(tiny.tokenizer, tiny.token_table[:-1], tiny.frame)
 
 
 def test_copies_are_independent(lexicon):
@@ -219,7 +219,7 @@ def test_copies_are_independent(lexicon):
 def test_the_same_texts_give_the_same_vocabulary_in_any_order(tiny):
     """Many equally frequent pairs: only a fixed order of ties gives the same merges each time."""
     texts = [f"{a}{b}{c}" for a in "abcdefgh" for b in "ijkl" for c in "mnopqrst"]
-    first = learn_bpe(texts, tiny.tokenizer, 400)
+    first = learn_vocabulary(texts, tiny.tokenizer, 400)
     assert len(first.merges) > 100
     for again in (texts, texts[::-1], texts):
-        assert learn_bpe(again, tiny.tokenizer, 400) == first
+        assert learn_vocabulary(again, tiny.tokenizer, 400) == first

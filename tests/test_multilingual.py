@@ -185,5 +185,5 @@ def test_languages_mix_in_one_batch_with_a_projection_for_all(deep):
         encode_tokens(deep, table, [sequence], modules, language)
         for sequence, language in zip(sequences, LANGUAGES, strict=True)
     ])  # fmt: skip
-    found, _ = encode_batch(deep, table, pad(sequences, deep.eos), deep.eos, modules, LANGUAGES)
+    found, _ = encode_batch(deep, table, pad(sequences, deep.frame.eos), deep.frame.eos, modules, LANGUAGES)
     assert_close(found, alone)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from babelclip.objectives import contrastive, distillation
+from babelclip.objectives import contrastive, distillation, sigmoid
 
 
 def obvious_contrastive(texts, images, image_ids, temperature):
@@ -50,3 +50,22 @@ def test_two_captions_of_one_image_have_the_analytic_loss():
 
 def test_distillation_is_the_mean_over_all_entries_without_normalising():
     assert float(distillation(torch.full((3, 4), 2.0), torch.zeros(3, 4))) == 4.0
+
+
+def obvious_sigmoid(texts, images, image_ids, scale, bias):
+    """Pair by pair in Python, float64."""
+    total = 0.0
+    for i, text in enumerate(texts):
+        for j, image in enumerate(images):
+            logit = scale * float(text @ image / (text.norm() * image.norm())) + bias
+            probability = 1 / (1 + math.exp(-logit))
+            total -= math.log(probability if image_ids[i] == image_ids[j] else 1 - probability)
+    return total / len(texts)
+
+
+@pytest.mark.parametrize("ids", [[0, 1, 2, 3, 4], [0, 0, 1, 2, 2], [7, 7, 7, 7, 7]])
+@pytest.mark.parametrize(("scale", "bias"), [(10.0, -10.0), (1.0, 0.5)])
+def test_sigmoid_equals_the_obvious_version(ids, scale, bias):
+    texts, images = torch.randn(2, 5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = sigmoid(texts, images, torch.tensor(ids), scale, bias)
+    assert float(found) == pytest.approx(obvious_sigmoid(texts, images, ids, scale, bias), abs=1e-11)

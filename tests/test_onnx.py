@@ -167,8 +167,8 @@ def test_packs_come_and_go_without_a_new_graph(tiny, packs, monkeypatch):
     slow = fast.with_tower(None)
     assert fast.tower is empty.tower is fast.remove("ru").tower
     assert slow.tower is None
-    calls, tower = [], tiny.text_tower
-    monkeypatch.setattr(tiny, "text_tower", lambda *given: calls.append(given) or tower(*given))
+    calls, run = [], FrozenTextTower.__call__
+    monkeypatch.setattr(FrozenTextTower, "__call__", lambda *given: calls.append(given) or run(*given))
     found = fast.encode_texts(TEXTS[:8], language=TAGS[:8])
     alone = fast.remove("ru").install(packs["ru"], replace=True).encode_texts(TEXTS[:8], language=TAGS[:8])
     assert not calls, "torch runs nothing"
@@ -178,13 +178,13 @@ def test_packs_come_and_go_without_a_new_graph(tiny, packs, monkeypatch):
 
 
 def test_texts_with_acquirers_and_only_they_are_run_by_torch(slow, fast, monkeypatch):
-    calls, tower = [], fast.encoder.text_tower
+    calls, run = [], FrozenTextTower.__call__
 
-    def counted(rows, layout, inserts):
+    def counted(tower, rows, layout, inserts):
         calls.append((layout.batch, len(inserts)))
-        return tower(rows, layout, inserts)
+        return run(tower, rows, layout, inserts)
 
-    monkeypatch.setattr(fast.encoder, "text_tower", counted)
+    monkeypatch.setattr(FrozenTextTower, "__call__", counted)
     tags = ["uk", "de", "en", "uk", "ru", "uk", "de", "de", "de"]
     found = fast.encode_texts(TEXTS, language=tags)
     assert calls == [(3, 1)]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import babelclip
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders import encode_tokens, load_encoder
+from babelclip.encoders.frozen import FrozenTextTower
 from babelclip.errors import BabelclipError, FormatError, ModelError, SettingError, UnknownNameError
 from babelclip.packs import (
     Polyglot,
@@ -103,13 +104,13 @@ def test_texts_of_all_languages_take_one_pass(polyglot, monkeypatch):
     tags = [tag for tag in METHODS for _ in TEXTS[tag]] + ["en"] * len(ENGLISH)
     apart = torch.cat([polyglot.encode_texts(TEXTS[tag], language=tag) for tag in METHODS])
     apart = torch.cat([apart, polyglot.encode_texts(ENGLISH, language="en")])
-    tower, calls = polyglot.encoder.text_tower, []
+    calls, run = [], FrozenTextTower.__call__
 
     def counted(*arguments):
         calls.append(1)
-        return tower(*arguments)
+        return run(*arguments)
 
-    monkeypatch.setattr(polyglot.encoder, "text_tower", counted)
+    monkeypatch.setattr(FrozenTextTower, "__call__", counted)
     torch.testing.assert_close(polyglot.encode_texts(texts, language=tags), apart, rtol=0, atol=2e-6)
     assert len(calls) == 1
 

@@ -174,7 +174,19 @@ def test_too_large_and_too_slow_bodies(client, service, monkeypatch):
              "http_version": "1.1", "client": ("127.0.0.1", 1), "server": ("localhost", 80),
              "root_path": ""}  # fmt: skip
     asyncio.run(app(scope, never, keep))
+    assert sent.pop(0)["status"] == 408
+    drops = 0
+
+    async def drip():
+        nonlocal drops
+        drops += 1
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": b" ", "more_body": drops < 100}
+
+    sent.clear()
+    asyncio.run(app(scope, drip, keep))
     assert sent[0]["status"] == 408
+    assert drops < 30
 
 
 def test_embeddings(client, service):

@@ -57,7 +57,7 @@ def train(folder: Path, captions: Path) -> dict[str, torch.Tensor]:
     losses = []
     for k in range(10):
         chosen = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(k))[:SIZE]
-        ids = tokens.inputs(chosen, bos=lexicon.bos, eos=lexicon.eos, max_length=lexicon.max_length)
+        ids = tokens.inputs(chosen, lexicon.frame)
         owner = examples.owner[chosen]
         losses.append(sum(trainer.step(Batch(ids, owner, examples.teachers[chosen], examples.images[owner])).values()))
     whole, report = train_task(student.encoder, student.learnt, examples, compose("teir"), settings)
@@ -145,7 +145,7 @@ def test_gradients_that_methods_ask_for_survive_float16(tiny, examples):
     """Without the loss scale a quarter of small gradients would vanish."""
     lexicon = base_lexicon(tiny)
     tokens = tokenise(lexicon.tokenizer(), examples["de"].texts)
-    ids = tokens.inputs(torch.arange(8), bos=lexicon.bos, eos=lexicon.eos, max_length=77)
+    ids = tokens.inputs(torch.arange(8), lexicon.frame)
     owner = examples["de"].owner[:8]
     batch = Batch(ids, owner, examples["de"].teachers[torch.arange(8)], examples["de"].images[owner])
     found = {}
@@ -163,7 +163,7 @@ def test_a_step_that_overflows_float16_is_left_out_and_the_next_one_counts(tiny,
     trainer = TaskTrainer(tiny, Task("de", 0, lexicon, tokens.used()), compose("cll"), settings, total_steps=9)
     trainer._scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
     chosen = torch.arange(8)
-    ids = tokens.inputs(chosen, bos=lexicon.bos, eos=lexicon.eos, max_length=77)
+    ids = tokens.inputs(chosen, lexicon.frame)
     owner = examples["de"].owner[chosen]
     batch = Batch(ids, owner, examples["de"].teachers[chosen], examples["de"].images[owner])
     trainer.step(batch)

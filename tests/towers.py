@@ -52,8 +52,8 @@ def begun(encoder, *names, languages=("de", "ru"), noise=0.1):
 
 def encode(encoder, modules, texts, languages, *, training=False):
     """Vectors and inserts of one batch, with the base model's rows."""
-    ids = pad(base_lexicon(encoder).encode(texts), encoder.eos)
-    return encode_batch(encoder, encoder.token_table, ids, encoder.eos, modules, languages, training=training)
+    ids = pad(base_lexicon(encoder).encode(texts), encoder.frame.eos)
+    return encode_batch(encoder, encoder.token_table, ids, encoder.frame.eos, modules, languages, training=training)
 
 
 def slow_vector(encoder, text, prefixes=None):

@@ -1,7 +1,7 @@
 """babelclip teaches a CLIP new languages, one after another, without forgetting the ones it knows.
 
 import babelclip
-model = babelclip.load("pictoclip")                 # or a CLIPModel folder, or a hub id
+model = babelclip.load("pictoclip")                 # or a model's folder, or a hub id
 model.learn("de", "captions.tsv")                   # columns: image, en, de
 vectors = model.encode_texts(["ein roter Apfel"])
 """

@@ -24,7 +24,7 @@ CHOICES = {
     "scale_at": SCALE_PLACES, "precision": PRECISIONS, "optimiser": ("adamw", "bert-adam"),
     "clip": ("global", "tensor"), "schedule": ("constant", "cosine"), "clock": ("task", "parameter"),
     "batches": ("mixed", "language"),
-    "cross_lingual_loss": ("mse", "nce"), "cross_modal_loss": ("nce", "mse"),
+    "cross_lingual_loss": ("mse", "nce"), "cross_modal_loss": ("nce", "mse", "sigmoid"),
 }  # fmt: skip
 """Settings that are one of some names."""
 
@@ -34,7 +34,7 @@ class TaskSettings:
     """How one language is taught. Defaults are those of CLL-CLIP (AAAI 2024): its batch, rate, schedule and weights."""
 
     vocab_size: int = 10_000
-    """Tokens that the language's own byte-level BPE asks for, special tokens included."""
+    """Tokens that the language's own vocabulary asks for; in a byte-level BPE, as CLIP's, special tokens count too."""
     initialiser: str | None = None
     """How new rows start: a name of ``lexicon.INITIALISERS``; None: as the methods ask for, else ``normal``."""
     epochs: int = 3
@@ -80,7 +80,8 @@ class TaskSettings:
     cross_modal: float = 0.01
     """Weight of the term that leads to the image vectors."""
     cross_modal_loss: str = "nce"
-    """That term: ``nce``, contrastive, or ``mse``, the squared error."""
+    """That term: ``nce``, contrastive, ``mse``, the squared error, or ``sigmoid``, SigLIP's own, with the scale and the
+    bias of the base model (docs/training.md)."""
     temperature: float = 0.07
     """Start of the temperature, which divides similarities and is new for every task."""
     learn_temperature: bool = True

@@ -49,7 +49,10 @@ def run_evaluate(
         known, found = [NATIVE, *student.languages], {"score": student.evaluate(examples)}
     if as_json:
         chance = chance_scores(examples.owner, len(examples.files))
-        print_json = {"model": model, "language": examples.language, "scores": found["score"], "chance": chance}
+        print_json = {
+            "model": model, "language": examples.language, "data": data.name, "scores": found["score"],
+            "chance": chance,
+        }  # fmt: skip
         if "routed" in found:
             print_json["routed"] = found["routed"]
         console.print_json(json.dumps(print_json))

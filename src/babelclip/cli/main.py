@@ -11,6 +11,7 @@ import typer
 
 from babelclip import __version__
 from babelclip.cli.export_app import export
+from babelclip.cli.hub_app import pull, push
 from babelclip.cli.inspect_app import inspect
 from babelclip.cli.pack_app import pack_app
 from babelclip.cli.report_app import report_app
@@ -46,7 +47,7 @@ Languages = Annotated[
 Captions = Annotated[Path, typer.Option(help="Captions: .tsv, .csv or .jsonl (or .gz); columns image, en, LANGUAGE.")]
 Model = Annotated[
     str,
-    typer.Option(help="Packs (a folder or one), pictoclip, a CLIPModel folder, a hub id, or a shared lexicon."),
+    typer.Option(help="Packs (a folder or one), pictoclip, a model's folder, a hub id, or a shared lexicon."),
 ]
 Images = Annotated[Path | None, typer.Option(help="Folder that picture paths start at; else that of the captions.")]
 ImageColumn = Annotated[str, typer.Option(help="Column with the picture's path.")]
@@ -121,7 +122,7 @@ def learn(
     base: Annotated[
         str | None,
         typer.Option(
-            help="pictoclip, a CLIPModel folder, a hub id, or a folder of a shared lexicon to go on with.  "
+            help="pictoclip, a model's folder, a hub id, or a folder of a shared lexicon to go on with.  "
             "[default: that of --out, else pictoclip]"
         ),
     ] = None,
@@ -262,7 +263,7 @@ def tune(
     )  # fmt: skip
 
 
-for verb in (index, search, serve, inspect, export):
+for verb in (index, search, serve, inspect, export, pull, push):
     app.command()(verb)
 
 
@@ -301,7 +302,7 @@ def bench_run(
     config: Annotated[
         Path | None, typer.Option(help="A plan (docs/benchmark.md); options below replace parts.")
     ] = None,
-    base: Annotated[str | None, typer.Option(help="Base model: pictoclip, a CLIPModel folder, or a hub id.")] = None,
+    base: Annotated[str | None, typer.Option(help="Base model: pictoclip, a model's folder, or a hub id.")] = None,
     lexicon: WordsOf = None,
     lexicon_width: WordsWidth = None,
     train: Annotated[str | None, typer.Option(metavar="NAME[:SPLIT]", help="Data set to learn from.")] = None,

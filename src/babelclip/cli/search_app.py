@@ -28,7 +28,7 @@ def index(
     model: Annotated[
         str | None,
         typer.Option(
-            help="Packs (a folder), pictoclip, a CLIPModel folder, or a hub id.  [default: that of the index, else "
+            help="Packs (a folder), pictoclip, a model's folder, or a hub id.  [default: that of the index, else "
             "pictoclip]"
         ),
     ] = None,

@@ -12,7 +12,7 @@ import torch
 from babelclip.cli.console import console, note
 from babelclip.cli.place import Place, load_model, model_of, place_of
 from babelclip.data import user_cache
-from babelclip.errors import MissingExtraError, SettingError
+from babelclip.errors import MissingExtraError, ModelError, SettingError
 from babelclip.export import with_onnx
 from babelclip.packs import Polyglot
 from babelclip.search.open import open_store
@@ -77,12 +77,12 @@ def run_serve(
 
 
 def _fast(polyglot: Polyglot, precision: str | None, threads: int | None) -> Polyglot:
-    """Let the texts go through onnxruntime, unless told otherwise; by default only where it is installed."""
+    """Let the texts go through onnxruntime, unless told otherwise; by default only where it is installed and can."""
     if precision == TORCH or polyglot.encoder.device.type != "cpu":
         return polyglot
     try:
         return with_onnx(polyglot, precision=precision or "float32", threads=threads, cache=user_cache())
-    except MissingExtraError as error:
+    except (MissingExtraError, ModelError) as error:
         if precision is not None:
             raise
         note(f"{error.what}; texts go through torch, which is slower")

@@ -171,7 +171,7 @@ def load(
     """Load a base model, or a folder of learnt languages together with its base model.
 
     Args:
-        model: ``pictoclip``, a ``CLIPModel`` folder, a hub id, or a folder written by ``Student.save``.
+        model: ``pictoclip``, a model's folder, a hub id, or a folder written by ``Student.save``.
         base: where the base model of a learnt folder lies now, if it has moved.
         plug: let ``base`` be another base model than the one it was learnt on, with the same tokenizer and the same
             shape of its text tower, such as one that ``babelclip tune`` made of it (MLA's transfer of FT-En): rows and

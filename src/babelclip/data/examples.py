@@ -188,6 +188,4 @@ def _chunks(keys: list[Key], size: int) -> Iterator[list[Key]]:
 
 def base_lexicon(encoder: DualEncoder) -> Lexicon:
     """Return the base model's own lexicon, before any language is learnt."""
-    return Lexicon.from_base(
-        encoder.tokenizer, encoder.token_table.cpu(), bos=encoder.bos, eos=encoder.eos, max_length=encoder.max_length
-    )
+    return Lexicon.from_base(encoder.tokenizer, encoder.token_table.cpu(), encoder.frame)

@@ -10,7 +10,8 @@ from PIL.Image import Image
 from tokenizers import Tokenizer
 from torch import Tensor, device
 
-from babelclip.encoders.insert import Insert, TowerShape
+from babelclip.encoders.frame import Frame
+from babelclip.encoders.insert import Insert, TowerBuild, TowerShape
 from babelclip.encoders.layout import Layout
 
 Progress = Callable[[int, int], None]
@@ -25,11 +26,13 @@ class TextTower(Protocol):
 
     Attributes:
         shape: its sizes.
+        build: how it is put together.
         activation: of its MLPs, as ``transformers`` names it.
         epsilon: of its layer norms.
     """
 
     shape: TowerShape
+    build: TowerBuild
     activation: str
     epsilon: float
 
@@ -42,7 +45,16 @@ class TextTower(Protocol):
             inserts: what is put into it.
 
         Returns:
-            (B, dim) projected vectors at the first end-of-text of each text, not normalised.
+            (B, dim) projected vectors of the texts, not normalised.
+        """
+
+    def lay_out(self, ids: Tensor, ends: Tensor, groups: Tensor | None = None) -> Layout:
+        """Find the nodes of a batch: what must be computed, what is shared, what is seen, and where texts are pooled.
+
+        Args:
+            ids: (B, L) token ids on the CPU; what stands behind the end does not matter, unless padding is read.
+            ends: (B,) position of each text's first end-of-text.
+            groups: (B,) on the CPU; texts of different groups share no node. By default all are of one group.
         """
 
     def weights(self) -> dict[str, Tensor]:
@@ -58,12 +70,12 @@ class DualEncoder(Protocol):
     Attributes:
         name: the folder or hub id it was loaded from.
         fingerprint: sha256 over weights, tokenizer and picture preparation; equal means equal vectors.
-        tokenizer: the base tokenizer, English only.
-        token_table: (V, width) the base model's token rows; frozen.
-        bos: id of the start token.
-        eos: id of the end-of-text token, where the text tower pools.
-        max_length: longest text input in tokens, both special tokens included.
+        tokenizer: the base tokenizer, of the languages that it knows.
+        token_table: (V, width) the base model's token rows, one a token of the tokenizer; frozen.
+        frame: what the text tower wants around the pieces of a text.
         dim: size of the shared space.
+        scale: what the base model was trained to multiply cosines with.
+        bias: what it was trained to add to them, by a sigmoid loss; None where it was trained with a softmax.
         device: where the towers run.
         frames: how many frames stand for a video, at most.
         incomplete: videos met so far of which not all could be read; what could is in their vectors.
@@ -73,10 +85,10 @@ class DualEncoder(Protocol):
     fingerprint: str
     tokenizer: Tokenizer
     token_table: Tensor
-    bos: int
-    eos: int
-    max_length: int
+    frame: Frame
     dim: int
+    scale: float
+    bias: float | None
     device: device
     frames: int
     incomplete: list[Path]
@@ -94,7 +106,10 @@ class DualEncoder(Protocol):
         """
 
     def prepare(self, pictures: Sequence[Image]) -> Tensor:
-        """Return (N, 3, side, side) pixels of pictures in RGB, on the CPU; several threads may do so at once."""
+        """Return (N, ...) pixels of pictures in RGB, on the CPU; several threads may do so at once.
+
+        Of most base models (N, 3, side, side); they can be put behind each other, whatever their pictures' sizes were.
+        """
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """Return (N, dim) projected vectors of prepared pictures, not normalised, on the CPU."""

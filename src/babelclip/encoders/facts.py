@@ -77,6 +77,7 @@ class ModelFacts:
         dtypes: type on disk -> parameters.
         bytes: of all weights on disk.
         problems: contradictions between the files.
+        unmapped: of a folder of open_clip, what in it is no CLIP of transformers.
         weights: all weights by name.
     """
 
@@ -100,6 +101,7 @@ class ModelFacts:
     dtypes: dict[str, int]
     bytes: int
     problems: list[str]
+    unmapped: tuple[str, ...]
     weights: Mapping[str, Weight] = field(repr=False)
 
     @property
@@ -138,8 +140,9 @@ def read_facts(folder: Path, weights: Mapping[str, Weight], *, name: str) -> Mod
         context=positions - family.offset if isinstance(positions, int) else None,
         pooling=family.pooling, pooling_ids=_ids(family.pools_at, tokenizer, text),
         tokenizer=tokenizer, no_tokenizer=no_tokenizer,
-        prepares_pictures=any((folder / file).is_file() for file in PREPARATION),
-        dtypes=dtypes, bytes=sum(one.bytes for one in weights.values()), problems=[], weights=weights,
+        prepares_pictures=config.family == OPEN_CLIP or any((folder / file).is_file() for file in PREPARATION),
+        dtypes=dtypes, bytes=sum(one.bytes for one in weights.values()), problems=[],
+        unmapped=config.unmapped, weights=weights,
     )  # fmt: skip
     facts.problems.extend(_contradictions(facts, sides, table, text("vocab_size")))
     return facts

@@ -34,6 +34,24 @@ class TowerShape:
     dim: int
 
 
+@dataclass(frozen=True)
+class TowerBuild:
+    """How a text tower is built, beside its sizes and weights.
+
+    Attributes:
+        causal: a place sees only what stands before it; else all visible places see each other.
+        norms_last: norms stand behind attention and MLP (BERT); else before them (CLIP).
+        pools: at the first ``end`` of a text, at its ``first`` place, or at the ``last`` place of the whole context, in
+            which padding is read like any token.
+        bends: tanh follows the dense layer of the head.
+    """
+
+    causal: bool
+    norms_last: bool
+    pools: Literal["end", "first", "last"]
+    bends: bool
+
+
 class Prefix(NamedTuple):
     """Keys and values that every place of a text sees in a layer, before its own.
 

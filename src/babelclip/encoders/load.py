@@ -12,7 +12,14 @@ from safetensors import SafetensorError
 
 from babelclip.config import DEFAULT_MODEL
 from babelclip.encoders.base import DualEncoder
-from babelclip.encoders.clip import ClipEncoder
+from babelclip.encoders.bert import AltClipEncoder, ChineseClipEncoder, TwoTowerEncoder
+from babelclip.encoders.clip import ClipEncoder, MetaClip2Encoder
+from babelclip.encoders.families import OPEN_CLIP
+from babelclip.encoders.headers import weight_files
+from babelclip.encoders.hub import HubName, fetch_model
+from babelclip.encoders.model_config import CONFIG
+from babelclip.encoders.open_clip import OpenClipEncoder, is_open_clip
+from babelclip.encoders.siglip import Siglip2Encoder, SiglipEncoder
 from babelclip.encoders.videos import FRAMES
 from babelclip.errors import ModelError, SettingError
 from babelclip.registry import Registry
@@ -20,7 +27,14 @@ from babelclip.registry import Registry
 _ASSETS = Path(__file__).parent.parent / "assets"
 
 Loader = Callable[..., DualEncoder]
-FAMILIES: Registry[Loader] = Registry("model family", {"clip": ClipEncoder})
+FAMILIES: Registry[Loader] = Registry(
+    "model family",
+    {
+        "clip": ClipEncoder, "metaclip_2": MetaClip2Encoder, "siglip": SiglipEncoder, "siglip2": Siglip2Encoder,
+        "chinese_clip": ChineseClipEncoder, "altclip": AltClipEncoder, "vision-text-dual-encoder": TwoTowerEncoder,
+        OPEN_CLIP: OpenClipEncoder,
+    },
+)  # fmt: skip
 
 
 def load_encoder(
@@ -29,8 +43,8 @@ def load_encoder(
     """Load a base model.
 
     Args:
-        name: ``pictoclip`` (comes with babelclip), a ``CLIPModel`` folder, or a hub id such as
-            ``openai/clip-vit-base-patch32``.
+        name: ``pictoclip`` (comes with babelclip), a model's folder, or a hub id such as
+            ``openai/clip-vit-base-patch32``; ``owner/name@revision`` pins a branch, a tag or a commit.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; by default a GPU where there is one.
         frames: how many frames stand for a video, at most.
 
@@ -42,19 +56,22 @@ def load_encoder(
     chosen = _find_device(device)
     try:
         source = local_folder(name)
-        if source is not None:
-            family = json.loads((source / "config.json").read_text())["model_type"]
-            return FAMILIES[family](source, name=str(name), device=chosen, frames=frames)
-        from transformers import AutoConfig
-
-        family = AutoConfig.from_pretrained(str(name)).model_type
-        return FAMILIES[family](str(name), name=str(name), device=chosen, frames=frames)
+        if source is None:
+            source = fetch_model(hub_name(str(name)))
+        family = OPEN_CLIP if is_open_clip(source) else json.loads((source / CONFIG).read_text())["model_type"]
+        if family in FAMILIES:
+            weight_files(source)  # says so where there are none, or only pickled ones
+        return FAMILIES[family](source, name=str(name), device=chosen, frames=frames)
+    except ModelError as error:
+        raise ModelError(
+            f"cannot load the base model {str(name)!r}: {error.what}", file=error.file, fix=error.fix
+        ) from error
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ModelError(
             f"cannot load the base model {str(name)!r}{offline}: {reason}",
-            fix="Give a complete CLIPModel folder (config.json, model.safetensors, tokenizer.json, "
+            fix="Give a complete model folder (config.json, model.safetensors, tokenizer.json, "
             "preprocessor_config.json) or a hub id that this machine can reach.",
         ) from error
 
@@ -68,12 +85,25 @@ def local_folder(name: str | Path) -> Path | None:
     source = _ASSETS / DEFAULT_MODEL if str(name) == DEFAULT_MODEL else Path(name)
     if source.is_dir():
         return source
-    if source.is_absolute() or str(name).startswith((".", "~")) or str(name).count("/") != 1:
+    if HubName.read(str(name)) is None:
         raise ModelError(
             f"there is no folder {str(name)!r}",
-            fix=f"Give a CLIPModel folder, a hub id (owner/name), or {DEFAULT_MODEL!r} for the built-in model.",
+            fix=f"Give a folder of a model, a hub id (owner/name, or owner/name@revision), or {DEFAULT_MODEL!r} for "
+            "the built-in model.",
         )
     return None
+
+
+def hub_name(name: str) -> HubName:
+    """Return a hub id taken apart; one that ``local_folder`` found no folder for.
+
+    Raises:
+        ModelError: it is no hub id.
+    """
+    found = HubName.read(name)
+    if found is None:
+        raise ModelError(f"{name!r} is no hub id", fix="Write owner/name, or owner/name@revision.")
+    return found
 
 
 def _find_device(name: str | None) -> torch.device:

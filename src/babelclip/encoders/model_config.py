@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from babelclip.encoders.families import OPEN_CLIP
+from babelclip.encoders.open_clip_traits import tower_of, unmapped
 from babelclip.errors import ModelError
 
 CONFIG, OPEN_CLIP_CONFIG = "config.json", "open_clip_config.json"
@@ -36,6 +37,7 @@ class Config:
         architecture: the class that wrote it; empty where it does not say.
         dim: size of the shared space; None where it does not say.
         text, image: what it says of the towers.
+        unmapped: of open_clip's, what in it is no CLIP of transformers.
     """
 
     family: str
@@ -43,6 +45,7 @@ class Config:
     dim: int | None
     text: Part
     image: Part
+    unmapped: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, folder: Path, name: str) -> Config:
@@ -52,14 +55,16 @@ class Config:
             ModelError: there is none, it is damaged, of no dual encoder, or of a model that is code of its own.
         """
         if (folder / CONFIG).is_file():
-            content = _read_json(folder / CONFIG)
+            content = read_json(folder / CONFIG)
             if "model_type" in content:
                 return cls._of_transformers(content, folder, name)
         if (folder / OPEN_CLIP_CONFIG).is_file():
             try:
-                content = _read_json(folder / OPEN_CLIP_CONFIG)["model_cfg"]
-                text, image = (Part(dict(content[half])) for half in ("text_cfg", "vision_cfg"))
-                return cls(OPEN_CLIP, "", content.get("embed_dim"), text, image)
+                whole = read_json(folder / OPEN_CLIP_CONFIG)
+                content = whole["model_cfg"]
+                odd, halves = tuple(unmapped(whole)), ("text_cfg", "vision_cfg")
+                text, image = (Part(dict(content[half]) if odd else tower_of(content, half)) for half in halves)
+                return cls(OPEN_CLIP, "", content.get("embed_dim"), text, image, odd)
             except (KeyError, TypeError, ValueError, AttributeError) as error:
                 raise ModelError(
                     f"the config lacks its model_cfg with text_cfg and vision_cfg ({error})",
@@ -108,7 +113,12 @@ class Config:
         return cls(family, ", ".join(content.get("architectures") or ()), dim, text, image)
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        ModelError: it is damaged.
+    """
     try:
         return dict(json.loads(file.read_bytes()))
     except (ValueError, TypeError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Texts through a frozen tower: trimmed batches, pooled at the first end-of-text token."""
+"""Texts through a frozen tower, in trimmed batches."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding
 
-from babelclip.encoders.layout import Layout, lay_out
-
 if TYPE_CHECKING:
     from babelclip.encoders.base import DualEncoder, PlainTower, TextTower
     from babelclip.encoders.insert import Insert, Modules
+    from babelclip.encoders.layout import Layout
 
 
 def pad(sequences: Sequence[Sequence[int]], eos: int) -> Tensor:
     """Return (B, L) ids, cut at the longest of the batch and padded with ``eos``.
 
-    The tower is causal and pools at the first ``eos``, so what stands behind it, and how much of it, changes nothing.
+    What stands behind the first ``eos``, and how much of it, changes nothing. Texts of a tower that reads padding are
+    all equally long (``Frame.wrap``), so that nothing is added to them here.
     """
     longest = max(map(len, sequences))
     return torch.tensor([[*ids, *[eos] * (longest - len(ids))] for ids in sequences])
@@ -49,7 +49,7 @@ def encode_batch(
     Args:
         encoder: the base model.
         table: (R, width) rows, on the encoder's device.
-        ids: (B, L) places of the tokens' rows in the table, on the CPU; padded behind the first ``eos``.
+        ids: (B, L) places of the tokens' rows in the table, on the CPU; padded behind the first ``eos`` (``Frame``).
         eos: place of the end-of-text token's row; (B,) where texts have their own.
         modules: what may be put into the tower; None for nothing, and nothing is bit-identical to no modules.
         languages: (B,) tags of the texts, for modules.
@@ -64,15 +64,15 @@ def encode_batch(
 
     if modules is None or not modules.active(languages):
         if plain is not None:
-            layout = lay_out(ids, ends)
+            layout = tower.lay_out(ids, ends)
             return plain(embedding(layout.ids.to(encoder.device), table), layout), []
-        return run(lay_out(ids, ends), tower), []
+        return run(tower.lay_out(ids, ends), tower), []
     queries = None
     if modules.wants_queries():
         with torch.no_grad():
-            queries = run(lay_out(ids, ends), tower)
+            queries = run(tower.lay_out(ids, ends), tower)
     choice = modules.choose(languages, queries, training=training)
-    layout = lay_out(ids, ends, choice.groups)
+    layout = tower.lay_out(ids, ends, choice.groups)
     inserts = choice.inserts(layout.to(encoder.device))
     return run(layout, tower if choice.weights is None else tower.with_weights(choice.weights), inserts), inserts
 
@@ -96,10 +96,10 @@ def encode_tokens(
     Args:
         encoder: the base model.
         table: (V, width) rows; the base model's own table gives its own English vectors.
-        sequences: ids with start and end tokens.
+        sequences: ids of texts as ``Frame.wrap`` makes them.
         modules: what may be put into the tower.
         language: the language of all texts, or of each, for modules that need it.
-        eos: id of the token that the tower pools at; by default the base model's; (N,) where texts have their own.
+        eos: id of the token that ends a text; by default the base model's; (N,) where texts have their own.
         batch_size: texts at a time.
         plain: runs texts that get no module, in batches of their own, in the place of the base model's tower.
 
@@ -109,12 +109,12 @@ def encode_tokens(
     order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     vectors = torch.empty(len(sequences), encoder.dim)
     table = table.to(encoder.device)
-    eos = encoder.eos if eos is None else eos
+    eos = encoder.frame.eos if eos is None else eos
     languages = [language] * len(order) if language is None or isinstance(language, str) else language
     by_tag = {tag: plain is not None and modules is not None and modules.active([tag]) for tag in set(languages)}
     groups = [[i for i in order if by_tag[languages[i]] is apart] for apart in (False, True)]
     for chosen in (group[start : start + batch_size] for group in groups for start in range(0, len(group), batch_size)):
-        own, filler = (eos[chosen], encoder.eos) if isinstance(eos, Tensor) else (eos, eos)
+        own, filler = (eos[chosen], encoder.frame.eos) if isinstance(eos, Tensor) else (eos, eos)
         ids = pad([sequences[i] for i in chosen], filler)
         found, _ = encode_batch(encoder, table, ids, own, modules, [languages[i] for i in chosen], plain=plain)
         vectors[chosen] = found.float().cpu()

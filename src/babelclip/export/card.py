@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babelclip import __version__
+from babelclip.export.facts import base_name
 from babelclip.languages import NATIVE, language_name
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def write_card(encoder: DualEncoder, leavings: Sequence[Leaving], usage: Usage) 
     tags = [tag for one in leavings for tag in one.languages]
     cards = {card.language: card for one in leavings for card in one.cards}
     shared = any(one.shared for one in leavings)
-    base = Path(encoder.name).name if Path(encoder.name).is_dir() else encoder.name
+    base = base_name(encoder)
     names = [language_name(tag) for tag in tags]
     lines = [
         "---", "language:", *(f"- {json.dumps(tag)}" for tag in tags), f"library_name: {usage.library}",
@@ -64,7 +64,7 @@ def write_card(encoder: DualEncoder, leavings: Sequence[Leaving], usage: Usage) 
             "one vocabulary that all languages share and that each changed" if shared
             else "each language has rows of its own"
         ),
-        "", "## Languages", "", *_table(tags, cards, shared=shared), *_scores(cards),
+        "", "## Languages", "", *language_table(tags, cards, shared=shared), *score_table(cards),
         "", "## How to load", "", f"`pip install {usage.packages}`; in this folder:", "",
         "```python", usage.code.strip(), "```",
         "", "## Limitations", "", *(f"- {one}" for one in _limits(leavings, cards, usage)), "",
@@ -72,8 +72,14 @@ def write_card(encoder: DualEncoder, leavings: Sequence[Leaving], usage: Usage) 
     return "\n".join(lines)
 
 
-def _table(tags: Sequence[str], cards: dict[str, PackCard], *, shared: bool) -> list[str]:
-    """How each language was learnt."""
+def language_table(tags: Sequence[str], cards: dict[str, PackCard], *, shared: bool) -> list[str]:
+    """Return lines of Markdown: how each language was learnt.
+
+    Args:
+        tags: languages.
+        cards: what packs say, by language.
+        shared: whether the languages share one vocabulary.
+    """
     lines = ["| language | method | data | texts | pictures | licence |", "|---|---|---|---|---|---|"]
     for tag in tags:
         card = cards.get(tag)
@@ -88,8 +94,8 @@ def _table(tags: Sequence[str], cards: dict[str, PackCard], *, shared: bool) -> 
     return [*lines, *(["", *notes] if notes else [])]
 
 
-def _scores(cards: dict[str, PackCard]) -> list[str]:
-    """What packs say of held-out captions, percent."""
+def score_table(cards: dict[str, PackCard]) -> list[str]:
+    """Return lines of Markdown: what packs say of held-out captions, in percent; none where they say nothing."""
     rows = []
     for tag, card in cards.items():
         for one in card.metrics:
@@ -109,7 +115,7 @@ def _scores(cards: dict[str, PackCard]) -> list[str]:
 
 def _limits(leavings: Sequence[Leaving], cards: dict[str, PackCard], usage: Usage) -> list[str]:
     """What to know."""
-    found = [f"Texts are cut at {leavings[0].max_length} tokens, start and end included."]
+    found = [f"Texts are cut at {leavings[0].frame.max_length} tokens, start and end included."]
     if cards:
         found.append(
             f"A language's own folder is for texts in that language alone, not for English: it has rows of its own for "

@@ -1,4 +1,4 @@
-"""Folders for ``transformers`` and ``sentence-transformers``: a ``CLIPModel`` with another vocabulary."""
+"""Folders for ``transformers`` and ``sentence-transformers``: the base model with another vocabulary."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from babelclip.encoders.clip import BESIDE
+from babelclip.encoders.encoder import BESIDE
+from babelclip.encoders.siglip import Siglip2Encoder
 from babelclip.export.card import TEXTS, Usage
-from babelclip.export.leaving import Leaving, check_family
+from babelclip.export.leaving import Leaving, check_clip, check_family
 
 if TYPE_CHECKING:
     from babelclip.encoders import DualEncoder
@@ -19,12 +20,13 @@ PREPARATION = ("preprocessor_config.json", "processor_config.json")
 TRANSFORMERS = f"""
 import torch
 from PIL import Image
-from transformers import AutoProcessor, CLIPModel
+from transformers import ARCHITECTURE, AutoProcessor
 
-model, processor = CLIPModel.from_pretrained("FOLDER"), AutoProcessor.from_pretrained("FOLDER", backend="pil")
+model = ARCHITECTURE.from_pretrained("FOLDER")
+processor = AutoProcessor.from_pretrained("FOLDER", backend="pil")
 texts, pictures = {json.dumps(TEXTS)}, [Image.open("photo.jpg")]
 with torch.inference_mode():
-    found = model(**processor(text=texts, images=pictures, padding=True, truncation=True, return_tensors="pt"))
+    found = model(**processor(text=texts, images=pictures, OPTIONS, return_tensors="pt"))
 text_vectors, image_vectors = found.text_embeds, found.image_embeds  # of length 1
 print(text_vectors @ image_vectors.T)
 """
@@ -45,13 +47,29 @@ TORCHVISION = (
 )
 
 
-def transformers_usage(place: str) -> Usage:
+def transformers_usage(encoder: DualEncoder, place: str) -> Usage:
     """How ``transformers`` loads a folder."""
-    code = TRANSFORMERS.replace("FOLDER", place)
-    return Usage("transformers", "transformers torch pillow", code, (f'{TORCHVISION}; `backend="pil"` prevents it.',))
+    padded = encoder.frame.padding is not None
+    code = TRANSFORMERS.replace("FOLDER", place).replace("ARCHITECTURE", check_family(encoder).architecture)
+    code = code.replace("OPTIONS", _options(encoder))
+    limits = [f'{TORCHVISION}; `backend="pil"` prevents it.']
+    if padded:
+        limits.append('Texts are padded to the whole context (`padding="max_length"`), which the text tower reads.')
+    return Usage("transformers", "transformers torch pillow", code, tuple(limits))
 
 
-def sentence_usage(place: str) -> Usage:
+def _options(encoder: DualEncoder) -> str:
+    """What the processor is told: SigLIP's has numbers of its own that it would take instead of the model's."""
+    if encoder.frame.padding is None:
+        return "padding=True, truncation=True"
+    found = f'padding="max_length", max_length={encoder.frame.max_length}, truncation=True'
+    if isinstance(encoder, Siglip2Encoder):
+        patches = encoder.processor
+        found += f", patch_size={patches.patch_size}, max_num_patches={patches.max_num_patches}"
+    return found
+
+
+def sentence_usage(_: DualEncoder, place: str) -> Usage:
     """How ``sentence-transformers`` loads a folder."""
     code = SENTENCE_TRANSFORMERS.replace("FOLDER", place)
     limit = f'{TORCHVISION}; `SentenceTransformer(..., processor_kwargs={{"backend": "pil"}})` prevents it.'
@@ -59,10 +77,10 @@ def sentence_usage(place: str) -> Usage:
 
 
 def write_transformers(encoder: DualEncoder, leaving: Leaving, folder: Path) -> None:
-    """Write what ``CLIPModel``, ``AutoTokenizer`` and ``AutoProcessor`` load.
+    """Write what the base model's own class, ``AutoTokenizer`` and ``AutoProcessor`` load.
 
     Raises:
-        ModelError: the base model is no ``CLIPModel``.
+        ModelError: the base model is none of ``transformers``.
         OSError: the folder cannot be written to.
     """
     check_family(encoder).write_whole(leaving.model(encoder), folder)
@@ -79,6 +97,7 @@ def write_sentence_transformers(encoder: DualEncoder, leaving: Leaving, folder: 
         ModelError: the base model is no ``CLIPModel``.
         OSError: the folder cannot be written to.
     """
+    check_clip(encoder, "sentence-transformers")
     (folder / MODULE).mkdir(parents=True)
     write_transformers(encoder, leaving, folder / MODULE)
     modules = [{"idx": 0, "name": "0", "path": MODULE, "type": "sentence_transformers.models.CLIPModel"}]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError
 
 from babelclip.errors import SettingError, UnknownNameError
-from babelclip.export import clip_folder, onnx_folder
+from babelclip.export import clip_folder, onnx_folder, open_clip_folder
 from babelclip.export.card import Usage, write_card
+from babelclip.export.facts import write_facts
 from babelclip.export.leaving import check_family, leave_packs, leave_shared
 from babelclip.export.text_tower import PRECISIONS
 from babelclip.files import new_folder
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
     from babelclip.encoders import DualEncoder
     from babelclip.export.leaving import Leaving
 
-TARGETS = ("transformers", "sentence-transformers", "onnx")
+TARGETS = ("transformers", "sentence-transformers", "open_clip", "onnx")
 WRITERS = {
     "transformers": (clip_folder.write_transformers, clip_folder.transformers_usage),
     "sentence-transformers": (clip_folder.write_sentence_transformers, clip_folder.sentence_usage),
+    "open_clip": (open_clip_folder.write_open_clip, open_clip_folder.open_clip_usage),
 }
 README = "README.md"
 
@@ -51,7 +53,7 @@ def export_model(
     Raises:
         UnknownNameError: there is no such target or precision, or the model has no such language.
         SettingError: the folder holds something, or a language has what no other tool can run.
-        ModelError: the base model is no ``CLIPModel``, or its towers cannot be graphs of one file each.
+        ModelError: the target has no place for the base model's towers, or they are too large for one file each.
         MissingExtraError: the package ``onnx`` is not installed.
         BabelclipError: the disk is full or the place cannot be written to.
     """
@@ -88,9 +90,9 @@ def _write_each(encoder: DualEncoder, found: dict[str, Leaving], place: Path, to
     for folder, leaving in found.items():
         (place / folder).mkdir(exist_ok=True)
         write(encoder, leaving, place / folder)
-        _write_card(encoder, [leaving], usage("."), place / folder)
+        _write_card(encoder, {".": leaving}, usage(encoder, "."), place / folder, to)
     if "" not in found:
-        _write_card(encoder, list(found.values()), usage(_example(found)), place)
+        _write_card(encoder, found, usage(encoder, _example(found)), place, to)
 
 
 def _write_onnx(encoder: DualEncoder, found: dict[str, Leaving], place: Path, precision: str) -> None:
@@ -100,7 +102,7 @@ def _write_onnx(encoder: DualEncoder, found: dict[str, Leaving], place: Path, pr
     onnx_folder.write_image(encoder, place)
     folder = _example(found)
     usage = onnx_folder.onnx_usage(encoder, f"{folder}/" if folder else "", precision)
-    _write_card(encoder, list(found.values()), usage, place)
+    _write_card(encoder, found, usage, place, "onnx")
 
 
 def _example(found: dict[str, Leaving]) -> str:
@@ -108,5 +110,9 @@ def _example(found: dict[str, Leaving]) -> str:
     return next((folder for folder in found if folder != NATIVE), NATIVE)
 
 
-def _write_card(encoder: DualEncoder, leavings: list[Leaving], usage: Usage, folder: Path) -> None:
-    (folder / README).write_text(write_card(encoder, leavings, usage), encoding="utf-8")
+def _write_card(encoder: DualEncoder, found: dict[str, Leaving], usage: Usage, place: Path, to: str) -> None:
+    """README.md for people, export.json for babelclip."""
+    leavings = list(found.values())
+    (place / README).write_text(write_card(encoder, leavings, usage), encoding="utf-8")
+    folders = {tag: folder or "." for folder, one in found.items() for tag in one.languages}
+    write_facts(encoder, leavings, to, folders, place)

@@ -13,22 +13,25 @@ from torch import Tensor, nn
 
 from babelclip.acquirers.lora import LowRank
 from babelclip.encoders.clip import ClipEncoder
+from babelclip.encoders.encoder import FrozenEncoder
 from babelclip.errors import ModelError, SettingError, UnknownNameError
 from babelclip.languages import NATIVE, normalise_tag
 from babelclip.lexicon import Lexicon, MultilingualLexicon
+from babelclip.lexicon.plain import take_out
 
 if TYPE_CHECKING:
-    from transformers import CLIPModel
-
     from babelclip.acquirers import Learnt
     from babelclip.continual import Student
     from babelclip.encoders import DualEncoder
+    from babelclip.encoders.frame import Frame
+    from babelclip.encoders.insert import Part
     from babelclip.packs import Polyglot
     from babelclip.packs.card import PackCard
 
 LEGACY_END = 2
-"""An end-of-text id that ``transformers`` takes for a mistake of old configs; it then pools at the largest id."""
-PARTS = {"query": "q_proj", "value": "v_proj"}
+"""An end-of-text id that a ``CLIPModel`` takes for a mistake of old configs; it then pools at the largest id."""
+PARTS: dict[Part, int] = {"query": 0, "value": 2}
+"""Place of the projections that can change among those of ``attention_in``."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,8 @@ class Leaving:
         languages: that its texts may be in.
         tokenizer: cuts them; puts start and end around them, and cuts them at the tower's limit.
         table: (V, width) float32 row of each of its ids.
-        bos: id of the start token.
-        eos: id of the end-of-text token, where the tower pools; also padding.
-        max_length: longest text in tokens.
+        frame: what the text tower wants around the pieces of a text.
+        pad: id that fills texts up.
         lora: what goes into the weights of the text tower, with the language whose it is; None for nothing.
         cards: what the packs say of themselves.
         shared: whether its languages share, and overwrite, one vocabulary.
@@ -50,9 +52,8 @@ class Leaving:
     languages: list[str]
     tokenizer: Tokenizer
     table: Tensor
-    bos: int
-    eos: int
-    max_length: int
+    frame: Frame
+    pad: int
     lora: tuple[LowRank, str] | None = None
     cards: list[PackCard] = field(default_factory=list)
     shared: bool = False
@@ -61,27 +62,31 @@ class Leaving:
         """Return a token by its id."""
         return str(self.tokenizer.id_to_token(number))
 
-    def model(self, encoder: DualEncoder) -> CLIPModel:
-        """Return a ``CLIPModel`` of ``transformers`` with these rows, on the CPU, that pools at the right token.
+    def model(self, encoder: DualEncoder) -> Any:
+        """Return the base model as ``transformers`` has it with these rows, on the CPU.
 
         Raises:
-            ModelError: the base model is no ``CLIPModel``, or the end of its texts cannot be told to ``transformers``.
+            ModelError: no other tool can load it, or the end of its texts cannot be told to ``transformers``.
         """
-        model: Any = check_family(encoder).load_whole().cpu().requires_grad_(False)
-        if self.eos == LEGACY_END:
-            raise ModelError(
-                f"the end-of-text id of {encoder.name!r} is {LEGACY_END}, which transformers does not pool at",
-                fix="Use the base model through babelclip.",
-            )
-        text = model.text_model
-        text.embeddings.token_embedding = nn.Embedding.from_pretrained(self.table.cpu().clone())
-        text.eos_token_id, config = self.eos, model.config.text_config
-        config.vocab_size = len(self.table)
-        config.bos_token_id, config.eos_token_id, config.pad_token_id = self.bos, self.eos, self.eos
+        family = check_family(encoder)
+        model: Any = family.load_whole().cpu().requires_grad_(False)
+        text, config = family.text_model(model), model.config.text_config
+        start = getattr(text.embeddings, "padding_idx", None)  # RoBERTa counts positions from behind it
+        text.set_input_embeddings(nn.Embedding.from_pretrained(self.table.cpu().clone(), padding_idx=start))
+        text.config.vocab_size = config.vocab_size = len(self.table)
+        if isinstance(family, ClipEncoder):
+            if self.frame.eos == LEGACY_END:
+                raise ModelError(
+                    f"the end-of-text id of {encoder.name!r} is {LEGACY_END}, which transformers does not pool at",
+                    fix="Use the base model through babelclip.",
+                )
+            text.eos_token_id = self.frame.eos
+            config.bos_token_id, config.eos_token_id, config.pad_token_id = self.frame.bos, self.frame.eos, self.pad
         if self.lora is not None:
             kind, language = self.lora
+            blocks = family.blocks(model)
             for (layer, part), change in kind.change(language).items():
-                getattr(text.encoder.layers[layer].self_attn, PARTS[part]).weight += change.cpu()
+                blocks[layer]["attention_in"][PARTS[part]].weight += change.cpu()
         return model
 
     def tokenizer_file(self, *, ready: bool = False) -> str:
@@ -92,8 +97,11 @@ class Leaving:
         """
         tokenizer = Tokenizer.from_str(self.tokenizer.to_str())
         if ready:
-            tokenizer.enable_truncation(self.max_length)
-            tokenizer.enable_padding(pad_id=self.eos, pad_token=self.token(self.eos))
+            tokenizer.enable_truncation(self.frame.max_length)
+            tokenizer.enable_padding(
+                pad_id=self.pad, pad_token=self.token(self.pad), direction="left" if self.frame.left else "right",
+                length=None if self.frame.padding is None else self.frame.max_length,
+            )  # fmt: skip
         content: str = tokenizer.to_str(pretty=True)
         return content
 
@@ -102,27 +110,53 @@ class Leaving:
 
         Text that looks like a special token is cut like any other.
         """
-        end = self.token(self.eos)
+        end, start = self.token(self.frame.eos), self.frame.bos
+        masked = [] if self.frame.padding is not None else ["attention_mask"]  # who reads padding has no mask
         return _json(
             {
-                "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": self.max_length,
-                "bos_token": self.token(self.bos), "eos_token": end, "pad_token": end, "unk_token": end,
+                "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": self.frame.max_length,
+                **({} if start is None else {"bos_token": self.token(start)}),
+                "eos_token": end, "pad_token": self.token(self.pad), "unk_token": _unknown(self.tokenizer) or end,
+                **({} if self.frame.padding is None else {"padding_side": "left" if self.frame.left else "right"}),
                 "split_special_tokens": True, "clean_up_tokenization_spaces": False,
-                "model_input_names": ["input_ids", "attention_mask"],
+                "model_input_names": ["input_ids", *masked],
             }
         )  # fmt: skip
 
 
-def check_family(encoder: DualEncoder) -> ClipEncoder:
+def _unknown(tokenizer: Tokenizer) -> str | None:
+    """What a tokenizer writes for what it has no token for."""
+    model = take_out(tokenizer)["model"]
+    number: int | None = model.get("unk_id")
+    found: str | None = model.get("unk_token") if number is None else tokenizer.id_to_token(number)
+    return found
+
+
+def check_family(encoder: DualEncoder) -> FrozenEncoder:
     """Return a base model that other tools can load.
+
+    Raises:
+        ModelError: it is none of ``transformers``.
+    """
+    if not isinstance(encoder, FrozenEncoder):
+        raise ModelError(
+            f"{encoder.name!r} is no model of transformers, and no other can leave",
+            fix="Use the model through babelclip (Python, search, serve).",
+        )
+    return encoder
+
+
+def check_clip(encoder: DualEncoder, tool: str) -> ClipEncoder:
+    """Return a base model for tools that know CLIP alone.
 
     Raises:
         ModelError: it is no ``CLIPModel``.
     """
     if not isinstance(encoder, ClipEncoder):
+        kind = getattr(encoder, "architecture", "model of another kind")
         raise ModelError(
-            f"{encoder.name!r} is no CLIPModel of transformers, and no other family can leave yet",
-            fix="Use the model through babelclip.",
+            f"{encoder.name!r} is a {kind}, and {tool} has a place for CLIP's two towers alone",
+            fix="Take --to transformers or onnx, or use the model through babelclip (Python, search, serve).",
         )
     return encoder
 
@@ -139,13 +173,14 @@ def leave_packs(polyglot: Polyglot, languages: Sequence[str] | None = None) -> d
         SettingError: a language has modules that no other tool can run.
     """
     found = {}
-    for tag in _tags(languages, polyglot.languages, "installed language"):
+    for tag in pick_tags(languages, polyglot.languages, "installed language"):
         if tag == NATIVE:
-            found[tag] = _leaving([tag], polyglot.base, None, None)
+            found[tag] = _leaving(polyglot.encoder, [tag], polyglot.base, None, None)
             continue
         pack = polyglot.packs[tag]
         learnt = pack.learnt(polyglot.base)
-        found[tag] = _leaving([tag], learnt.lexicon, tag, _lora(learnt, [tag]), cards=[pack.card])
+        lora = _lora(learnt, [tag])
+        found[tag] = _leaving(polyglot.encoder, [tag], learnt.lexicon, tag, lora, cards=[pack.card])
     return found
 
 
@@ -170,16 +205,26 @@ def leave_shared(student: Student, languages: Sequence[str] | None = None) -> Le
             fix="Learn without --lexicon, or use them through babelclip.",
         )
     known = lexicon.languages or [NATIVE]
-    tags = _tags(languages, known, "learnt language")
+    tags = pick_tags(languages, known, "learnt language")
     lora = _lora(student.learnt, tags)
     if not lexicon.languages:
-        return _leaving(tags, lexicon, None, None)
+        return _leaving(student.encoder, tags, lexicon, None, None)
     last = max(tags, key=lambda tag: (lexicon.snapshots[tag].num_tokens, known.index(tag)))
-    return _leaving(tags, lexicon, last, lora, shared=True)
+    return _leaving(student.encoder, tags, lexicon, last, lora, shared=True)
 
 
-def _tags(asked: Sequence[str] | None, known: Sequence[str], kind: str) -> list[str]:
-    """The tags that are wanted, each once."""
+def pick_tags(asked: Sequence[str] | None, known: Sequence[str], kind: str) -> list[str]:
+    """Return the tags that are wanted, each once.
+
+    Args:
+        asked: as they were given; None for all.
+        known: those that there are.
+        kind: what they are, for messages.
+
+    Raises:
+        UnknownNameError: there is no such language.
+        SettingError: none is wanted.
+    """
     tags = list(dict.fromkeys(map(normalise_tag, known if asked is None else asked)))
     for tag in tags:
         if tag not in known:
@@ -211,20 +256,23 @@ def _lora(learnt: Learnt, tags: Sequence[str]) -> tuple[LowRank, str] | None:
 
 
 def _leaving(
-    tags: list[str], lexicon: Lexicon, snapshot: str | None, lora: tuple[LowRank, str] | None, *,
+    encoder: DualEncoder, tags: list[str], lexicon: Lexicon, snapshot: str | None, lora: tuple[LowRank, str] | None, *,
     cards: list[PackCard] | None = None, shared: bool = False,
 ) -> Leaving:  # fmt: skip
     """Put tokenizer and rows together."""
     tokenizer = Tokenizer.from_str(lexicon.tokenizer(snapshot).to_str())
     size = len(lexicon.table) if snapshot is None else lexicon.snapshots[snapshot].num_tokens
-    start, end = (lexicon.vocabulary.tokens[place] for place in (lexicon.bos, lexicon.eos))
-    tokenizer.post_processor = processors.RobertaProcessing(
-        (end, lexicon.eos), (start, lexicon.bos), trim_offsets=False, add_prefix_space=False
-    )
-    return Leaving(
-        tags, tokenizer, torch.as_tensor(lexicon.table[:size]), lexicon.bos, lexicon.eos, lexicon.max_length, lora,
-        cards or [], shared,
-    )  # fmt: skip
+    frame, tokens, family = lexicon.frame, lexicon.vocabulary.tokens, check_family(encoder)
+    end = tokens[frame.eos]
+    if frame.bos is None:
+        tokenizer.post_processor = processors.TemplateProcessing(single=["$A", end], special_tokens=[(end, frame.eos)])
+    else:
+        tokenizer.post_processor = processors.RobertaProcessing(
+            (end, frame.eos), (tokens[frame.bos], frame.bos), trim_offsets=False, add_prefix_space=False
+        )
+    pad = frame.eos if isinstance(family, ClipEncoder) else family.padding
+    table = torch.as_tensor(lexicon.table[:size])
+    return Leaving(tags, tokenizer, table, frame, pad, lora, cards or [], shared)
 
 
 def _json(content: dict[str, Any]) -> str:

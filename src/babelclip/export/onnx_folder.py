@@ -12,7 +12,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from babelclip.encoders.frozen import FrozenTextTower
 from babelclip.export.card import TEXTS, Usage
 from babelclip.export.image_tower import build_image_model
 from babelclip.export.leaving import Leaving, check_family
@@ -54,7 +53,10 @@ def onnx_usage(encoder: DualEncoder, place: str, precision: str) -> Usage:
     if precision == "int8":
         limits.append("Texts are in int8: vectors differ from those in float32, and a little with the batch.")
     return Usage(
-        "onnx", "onnxruntime tokenizers pillow", _code(_preparation(encoder)).replace("FOLDER", place), tuple(limits)
+        "onnx",
+        "onnxruntime tokenizers pillow",
+        _code(read_preparation(encoder)).replace("FOLDER", place),
+        tuple(limits),
     )
 
 
@@ -63,17 +65,17 @@ def write_text(encoder: DualEncoder, leaving: Leaving, folder: Path, precision: 
 
     Raises:
         UnknownNameError: another precision.
-        ModelError: the base model is no ``CLIPModel``, or its tower cannot be a graph of one file.
+        ModelError: there is no graph for the base model's tower, or it is too large for one file.
         MissingExtraError: the package ``onnx`` is not installed.
         OSError: the folder cannot be written to.
     """
     model: Any = leaving.model(encoder)
-    tower = FrozenTextTower(model.text_model, model.text_projection)
+    tower, frame = check_family(encoder).arrange(model), leaving.frame
     facts = {
-        **_facts(encoder), "precision": precision, "languages": ",".join(leaving.languages), "bos": str(leaving.bos),
-        "eos": str(leaving.eos), "max_length": str(leaving.max_length),
+        **_facts(encoder), "precision": precision, "languages": ",".join(leaving.languages), "eos": str(frame.eos),
+        "max_length": str(frame.max_length), **({} if frame.bos is None else {"bos": str(frame.bos)}),
     }  # fmt: skip
-    content = build_text_model(tower, leaving.table, leaving.eos, precision, facts)
+    content = build_text_model(tower, leaving.table, frame.eos, precision, facts)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "text.onnx").write_bytes(content)
     (folder / "tokenizer.json").write_text(leaving.tokenizer_file(ready=True), encoding="utf-8")
@@ -83,7 +85,7 @@ def write_image(encoder: DualEncoder, folder: Path) -> None:
     """Write ``image.onnx`` and how pictures are prepared; errors as for ``write_text``."""
     facts = {**_facts(encoder), "precision": "float32"}
     (folder / "image.onnx").write_bytes(build_image_model(check_family(encoder).load_whole().cpu(), facts))
-    content = json.dumps(_preparation(encoder), indent=2) + "\n"
+    content = json.dumps(read_preparation(encoder), indent=2) + "\n"
     (folder / "preprocessor_config.json").write_text(content, encoding="utf-8")
 
 
@@ -91,18 +93,16 @@ def _facts(encoder: DualEncoder) -> dict[str, str]:
     return {"opset": str(OPSET), "base_fingerprint": encoder.fingerprint}
 
 
-def _preparation(encoder: DualEncoder) -> dict[str, Any]:
-    """How the base model prepares pictures."""
-    from transformers import AutoImageProcessor
-
-    found: Any = AutoImageProcessor.from_pretrained(check_family(encoder).source, backend="pil")
-    content: dict[str, Any] = json.loads(found.to_json_string())
+def read_preparation(encoder: DualEncoder) -> dict[str, Any]:
+    """Return how the base model prepares pictures, as ``preprocessor_config.json`` has it."""
+    content: dict[str, Any] = json.loads(check_family(encoder).processor.to_json_string())
     return content
 
 
 def _code(settings: dict[str, Any]) -> str:
     """The example, with the numbers of a base model."""
-    size, crop = settings["size"], settings.get("crop_size") or settings["size"]
+    size = settings["size"]
+    crop = (settings.get("crop_size") if settings.get("do_center_crop") else None) or size
     side = size.get("shortest_edge")
     prepare = EXACT if side is None else SHORTEST
     values = {

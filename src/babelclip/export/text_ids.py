@@ -1,7 +1,8 @@
 """One language's text tower as an ONNX graph that begins at token ids: its rows are part of the graph.
 
-    input_ids  (B, L) int64      start, pieces, end; behind the end anything that is an id, such as the end again
-    vectors    (B, dim) float32  the output, not normalised; pooled at the first end-of-text
+    input_ids  (B, L) int64      start, pieces, end; behind the end anything that is an id, such as the end again, or
+                                 padding up to the whole context where the tower reads it
+    vectors    (B, dim) float32  the output, not normalised
 
 Every place is a node of the graph of ``text_tower``, padding too.
 """
@@ -75,13 +76,23 @@ class _IdGraph(Graph):
         self.node("Range", zero, self.node("Size", "input_ids"), one, name="places")
         self.node("Reshape", "places", shape, name="node_of")
         self.node("Mod", "places", length, name="positions")
+        first = self.node("Mul", self.node("Range", zero, texts, one), length)
+        if self._build.pools == "last":
+            self.node("Equal", "input_ids", "input_ids", name="visible")
+            self.node("Add", first, self.node("Sub", length, one), name="ends")
+        else:
+            self._ends(eos, length, first)
+        self._rows(table, self.node("Reshape", "input_ids", flat))
+
+    def _ends(self, eos: int, length: str, first: str) -> None:
+        """What is visible goes to the first end of a text; there, or at its ``first`` place, it is pooled."""
+        zero, one = (self.constant(np.array(number, np.int64)) for number in (0, 1))
         ended = self.node("Equal", "input_ids", self.constant(np.array(eos, np.int64)))
         ended = self.node("Cast", ended, to=self.kinds.INT32)
         end = self.node("ArgMax", ended, axis=1, keepdims=1, select_last_index=0)
         self.node("LessOrEqual", self.node("Range", zero, length, one), end, name="visible")
-        first = self.node("Mul", self.node("Range", zero, texts, one), length)
-        self.node("Add", first, self.node("Reshape", end, flat), name="ends")
-        self._rows(table, self.node("Reshape", "input_ids", flat))
+        place = zero if self._build.pools == "first" else self.node("Reshape", end, self.constant(np.array([-1])))
+        self.node("Add", first, place, name="ends")
 
     def _rows(self, table: np.ndarray, ids: str) -> None:
         """Look up rows."""

@@ -1,17 +1,17 @@
 """The frozen text tower of a base model as an ONNX graph.
 
 The graph begins at token rows that are looked up already and not at token ids: it belongs to the base model, and a pack
-is installed without a new one. Its inputs are those of ``FrozenTextTower``, all sizes but the width free:
+is installed without a new one. Its inputs are those of ``ArrangedTower``, all sizes but the width free:
 
     rows       (N, width) float32   a row for each node of the batch (``encoders.layout``)
     positions  (N,) int64           its position in the text
     node_of    (B, L) int64         node at each place of each text; behind the end, that of the end
     places     (N,) int64           where a node stands first, counted through (B, L) row by row
-    ends       (B,) int64           node of each text's first end-of-text
+    ends       (B,) int64           node that each text is pooled at
     visible    (B, L) bool          true up to the end
     vectors    (B, dim) float32     the output, not normalised
 
-A caller that does not look for texts that begin alike makes every token a node of its own. As in the frozen tower,
+A caller that does not look for texts that begin alike makes every token a node of its own. As in the arranged towers,
 matrix products run on nodes, attention alone on texts, and the last layer at the ends only.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from babelclip.encoders.base import TextTower
-    from babelclip.encoders.insert import TowerShape
+    from babelclip.encoders.insert import TowerBuild, TowerShape
 
 PRECISIONS = ("float32", "int8")
 OPSET = 23  # the first with Attention; onnxruntime runs it from 1.23 on
@@ -71,6 +71,7 @@ class Tower(Protocol):
     """What a graph needs of a tower, of texts or of pictures; see ``encoders.base.TextTower``."""
 
     shape: TowerShape
+    build: TowerBuild
     activation: str
     epsilon: float
 
@@ -101,7 +102,8 @@ class Graph:
             import onnx
         except ImportError as error:
             raise MissingExtraError("onnx", "serve", "Exporting a tower as ONNX") from error
-        self._onnx, self._int8, self._shape = onnx, precision == "int8", tower.shape
+        self._onnx, self._int8 = onnx, precision == "int8"
+        self._shape, self._build = tower.shape, tower.build
         self.kinds = onnx.TensorProto
         self._weights = {name: tensor.cpu().numpy() for name, tensor in tower.weights().items()}
         self._activate, self._epsilon = ACTIVATIONS[tower.activation], tower.epsilon
@@ -120,12 +122,13 @@ class Graph:
         """Write the whole tower."""
         positions = self.node("Gather", self.constant(self._weights["positions"]), "positions")
         hidden = self.node("Add", "rows", positions)
+        if self._build.norms_last:
+            hidden = self._norm(hidden, "entry_norm")
         last = self._shape.layers - 1
+        seen = () if self._build.causal else (self._seen_by_all(),)
         for layer in range(last):
-            hidden = self._block(f"{layer}", hidden)
-        pooled = self._last_block(f"{last}", hidden)
-        normed = self._norm(pooled, "final_norm")
-        self.node("Identity", self._product(self._operand(normed), self._weights["projection"], None), name="vectors")
+            hidden = self._block(f"{layer}", hidden, seen)
+        self.node("Identity", self._head(self._last_block(f"{last}", hidden)), name="vectors")
 
     def to_bytes(
         self, name: str, inputs: Mapping[str, tuple[int, Sequence[int | str]]], facts: Mapping[str, str] | None = None
@@ -171,34 +174,63 @@ class Graph:
         names = [f"v{len(self._nodes)}_{part}" for part in range(count)]
         return self._nodes_of("Split", (value,), names, {"axis": -1, "num_outputs": count})
 
-    def _block(self, layer: str, hidden: str) -> str:
-        """One layer, all nodes: (N, width) to (N, width)."""
-        fused = self._linear(self._norm(hidden, f"{layer}.norm1"), f"{layer}.attention_in")
-        query, key, value = self._parts(self.node("Gather", fused, "node_of"), 3)
-        mixed = self.node("Attention", query, key, value, is_causal=1, **self._heads())
+    def _block(self, layer: str, hidden: str, seen: tuple[str, ...]) -> str:
+        """One layer, all nodes: (N, width) to (N, width); ``seen`` is what places see where that is not causal."""
+        fused = self._linear(self._before(layer, hidden), f"{layer}.attention_in")
+        parts = self._parts(self.node("Gather", fused, "node_of"), 3)
+        mixed = self.node("Attention", *parts, *seen, is_causal=int(self._build.causal), **self._heads())
         mixed = self.node("Gather", self._flat(mixed), "places")
-        hidden = self.node("Add", hidden, self._linear(mixed, f"{layer}.attention_out"))
-        return self._mlp(layer, hidden)
+        return self._after(layer, hidden, self._linear(mixed, f"{layer}.attention_out"))
 
     def _last_block(self, layer: str, hidden: str) -> str:
         """The last layer at the ends: (N, width) to (B, width)."""
         width, name = self._shape.width, f"{layer}.attention_in"
         weight, bias = self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
-        normed = self._norm(hidden, f"{layer}.norm1")
-        asking = self._operand(self.node("Gather", normed, "ends"))
+        states = self._before(layer, hidden)
+        asking = self._operand(self.node("Gather", states, "ends"))
         query = self.node(
             "Unsqueeze", self._product(asking, weight[:width], bias[:width]), self.constant(np.array([1]))
         )
-        fused = self._product(self._operand(normed), weight[width:], bias[width:])
+        fused = self._product(self._operand(states), weight[width:], bias[width:])
         key, value = self._parts(self.node("Gather", fused, "node_of"), 2)
-        seen = self.node("Unsqueeze", "visible", self.constant(np.array([1, 2])))
-        mixed = self._flat(self.node("Attention", query, key, value, seen, **self._heads()))
+        mixed = self._flat(self.node("Attention", query, key, value, self._seen(), **self._heads()))
         pooled = self.node("Gather", hidden, "ends")
-        return self._mlp(layer, self.node("Add", pooled, self._linear(mixed, f"{layer}.attention_out")))
+        return self._after(layer, pooled, self._linear(mixed, f"{layer}.attention_out"))
+
+    def _seen(self) -> str:
+        """Which places are seen by one that looks: (B, 1, 1, L)."""
+        return self.node("Unsqueeze", "visible", self.constant(np.array([1, 2])))
+
+    def _seen_by_all(self) -> str:
+        """The same for each place that looks: (B, 1, L, L); onnxruntime does not repeat it by itself."""
+        length = self.node("Slice", self.node("Shape", "visible"), *(self.constant(np.array([at])) for at in (1, 2)))
+        one = self.constant(np.array([1]))
+        return self.node("Expand", self._seen(), self.node("Concat", one, one, length, one, axis=0))
+
+    def _before(self, layer: str, hidden: str) -> str:
+        """States to those that queries, keys and values are made of."""
+        return hidden if self._build.norms_last else self._norm(hidden, f"{layer}.norm1")
+
+    def _after(self, layer: str, hidden: str, mixed: str) -> str:
+        """What entered a block, and what its attention made of it, to what leaves it."""
+        hidden = self.node("Add", hidden, mixed)
+        if self._build.norms_last:
+            hidden = self._norm(hidden, f"{layer}.norm1")
+            return self._norm(self.node("Add", hidden, self._mlp(layer, hidden)), f"{layer}.norm2")
+        return self.node("Add", hidden, self._mlp(layer, self._norm(hidden, f"{layer}.norm2")))
 
     def _mlp(self, layer: str, hidden: str) -> str:
-        inner = self._linear(self._norm(hidden, f"{layer}.norm2"), f"{layer}.mlp_in")
-        return self.node("Add", hidden, self._linear(self._activate(self, inner), f"{layer}.mlp_out"))
+        inner = self._linear(hidden, f"{layer}.mlp_in")
+        return self._linear(self._activate(self, inner), f"{layer}.mlp_out")
+
+    def _head(self, pooled: str) -> str:
+        """(B, width) to (B, dim)."""
+        if "final_norm.weight" in self._weights:
+            pooled = self._norm(pooled, "final_norm")
+        if "dense.weight" in self._weights:
+            pooled = self._linear(pooled, "dense")
+            pooled = self.node("Tanh", pooled) if self._build.bends else pooled
+        return self._product(self._operand(pooled), self._weights["projection"], self._weights.get("projection_bias"))
 
     def _heads(self) -> dict[str, Any]:
         return {"q_num_heads": self._shape.heads, "kv_num_heads": self._shape.heads}

@@ -28,13 +28,13 @@ class Coverage:
     unused: int
 
 
-def measure_coverage(texts: Sequence[str], tokens: Tokens, *, max_length: int, new_ids: range) -> Coverage:
+def measure_coverage(texts: Sequence[str], tokens: Tokens, *, room: int, new_ids: range) -> Coverage:
     """Measure how the tokens of texts fit.
 
     Args:
         texts: the texts.
         tokens: their tokens.
-        max_length: the tower's limit, special tokens included (77 for CLIP).
+        room: pieces that the tower has places for (75 for CLIP).
         new_ids: ids that were appended for this language.
     """
     words = sum(len(text.split()) for text in texts)
@@ -45,6 +45,6 @@ def measure_coverage(texts: Sequence[str], tokens: Tokens, *, max_length: int, n
         texts=len(texts),
         tokens_per_text=int(lengths.sum()) / max(1, len(texts)),
         tokens_per_word=int(lengths.sum()) / max(1, words),
-        over_limit=int((lengths > max_length - 2).sum()) / max(1, len(texts)),
+        over_limit=int((lengths > room).sum()) / max(1, len(texts)),
         unused=len(new_ids) - reached,
     )

@@ -50,8 +50,7 @@ def measure_cuts(tokenizer: Tokenizer, texts: Sequence[str], facts: TokenizerFac
     """
     tokens = tokenise(tokenizer, texts)
     around = tokenizer.num_special_tokens_to_add(is_pair=False) or 2
-    limit = (context or 0) - around + 2  # coverage counts with two special tokens
-    coverage = measure_coverage(texts, tokens, max_length=limit, new_ids=range(0))
+    coverage = measure_coverage(texts, tokens, room=(context or 0) - around, new_ids=range(0))
     characters = sum(not letter.isspace() for text in texts for letter in text)
     words = Counter(word for text in texts for word in text.split())
     suffix = getattr(tokenizer.model, "end_of_word_suffix", None) or ""

@@ -10,19 +10,14 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from babelclip.encoders.frame import Frame
 from babelclip.errors import ModelError, SettingError, UnknownNameError
-from babelclip.lexicon.bpe import Vocabulary, build_tokenizer, learn_bpe, read_vocabulary
+from babelclip.lexicon.kinds import build_tokenizer, kind_of, learn_vocabulary, read_vocabulary
 from babelclip.lexicon.merge import Growth, merge_vocabularies
+from babelclip.lexicon.plain import mark_specials
 from babelclip.lexicon.rows import INITIALISERS
 from babelclip.lexicon.tokens import tokenise
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The size of the vocabulary when a language was learnt; so many first tokens and merges are its tokenizer."""
-
-    num_tokens: int
-    num_merges: int
+from babelclip.lexicon.vocabulary import Snapshot, Vocabulary
 
 
 @dataclass
@@ -31,13 +26,11 @@ class Lexicon:
 
     Attributes:
         base_tokenizer: the base model's tokenizer, for its algorithm.
-        vocabulary: all tokens and merges; the base model's come first.
+        vocabulary: all tokens, with their merges or scores; the base model's come first.
         table: (V, width) float32 token rows.
         uses: (V,) int64, the papers' token frequency n_i: 1 + (earlier tasks that used the token) + 1[base token], so
             English pre-training counts as one use of every base token.
-        bos: id of the start token.
-        eos: id of the end-of-text token, where the tower pools; also padding.
-        max_length: longest input of the tower in tokens, the two special tokens included.
+        frame: what the tower wants around the pieces of a text.
         snapshots: language -> size of the vocabulary when it was learnt, in the order of learning.
         complete: whether the vocabulary holds the tokens of languages to come, so that ``grow`` appends none.
     """
@@ -46,35 +39,46 @@ class Lexicon:
     vocabulary: Vocabulary
     table: Tensor
     uses: Tensor
-    bos: int
-    eos: int
-    max_length: int
+    frame: Frame
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
     complete: bool = False
     _tokenizers: dict[Snapshot, Tokenizer] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     @classmethod
-    def from_base(cls, tokenizer: Tokenizer, table: Tensor, *, bos: int, eos: int, max_length: int) -> Lexicon:
+    def from_base(cls, tokenizer: Tokenizer, table: Tensor, frame: Frame) -> Lexicon:
         """Start from a base model.
+
+        Args:
+            tokenizer: of one of the kinds in ``kinds.KINDS``.
+            table: (V, width) rows; rows behind the last token, which no text reaches, are left out.
+            frame: what the tower wants around the pieces of a text.
 
         Raises:
             ModelError: the table and the tokenizer disagree, or some text could not be written with the vocabulary.
         """
         vocabulary = read_vocabulary(tokenizer)
-        if len(vocabulary.tokens) != len(table):
+        count = len(vocabulary.tokens)
+        if len(table) < count or max(frame.specials) >= count:
+            what = f"special tokens have ids up to {max(frame.specials)}" if len(table) >= count else ""
             raise ModelError(
-                f"the tokenizer has {len(vocabulary.tokens)} tokens but the token table has {len(table)} rows",
+                f"the tokenizer has {count} tokens but {what or f'the token table has {len(table)} rows'}",
                 fix="Tokenizer and model must come from the same folder.",
             )
-        probe = build_tokenizer(tokenizer, vocabulary)
-        everything = "".join(map(chr, range(0x80))) + "é中ж؀🙂"
-        if eos in probe.encode(everything, add_special_tokens=False).ids:
-            raise ModelError(
-                "the base vocabulary cannot write every byte, so unknown text would end a caption early",
-                fix="Use a base model with a complete byte-level vocabulary.",
-            )
-        uses = torch.full((len(table),), 2, dtype=torch.int64)
-        return cls(tokenizer, vocabulary, table.float().clone(), uses, bos, eos, max_length)
+        tokenizer = mark_specials(tokenizer, frame.specials)
+        if problem := kind_of(tokenizer).problem(tokenizer, vocabulary, frame.eos):
+            raise ModelError(problem, fix="Use a base model whose tokenizer has a token for whatever text there is.")
+        uses = torch.full((count,), 2, dtype=torch.int64)
+        return cls(tokenizer, vocabulary, table[:count].float().clone(), uses, frame)
+
+    @property
+    def bos(self) -> int | None:
+        """Id of the start token; None where texts have none."""
+        return self.frame.bos
+
+    @property
+    def eos(self) -> int:
+        """Id of the end-of-text token."""
+        return self.frame.eos
 
     @property
     def languages(self) -> list[str]:
@@ -88,7 +92,7 @@ class Lexicon:
     def grow(
         self, language: str, texts: Iterable[str], *, vocab_size: int, initialiser: str, generator: torch.Generator
     ) -> Growth:
-        """Learn a language's BPE from its training texts, append what is new, and keep a snapshot.
+        """Learn a language's vocabulary from its training texts, append what is new, and keep a snapshot.
 
         Old ids, rows and counts stay bit for bit; new rows follow ``initialiser``; new counts are 1. A lexicon that is
         ``complete`` keeps its vocabulary.
@@ -113,21 +117,21 @@ class Lexicon:
             growth = Growth(self.vocabulary, 0, 0, 0)
         else:
             growth = self._append(texts, vocab_size, initialiser, generator)
-        self.snapshots[language] = Snapshot(len(growth.vocabulary.tokens), len(growth.vocabulary.merges))
+        self.snapshots[language] = growth.vocabulary.size
         return growth
 
     def complete_with(
         self, texts: Iterable[str], *, vocab_size: int, initialiser: str, generator: torch.Generator
     ) -> Growth:
-        """Learn one BPE for all languages to come; ``grow`` then appends nothing. Arguments as for ``grow``."""
+        """Learn one vocabulary for all languages to come; ``grow`` then appends nothing. Arguments as for ``grow``."""
         growth = self._append(texts, vocab_size, initialiser, generator)
         self.complete = True
         return growth
 
     def _append(self, texts: Iterable[str], vocab_size: int, initialiser: str, generator: torch.Generator) -> Growth:
-        """Learn a BPE and append what is new."""
+        """Learn a vocabulary and append what is new."""
         make_rows = INITIALISERS[initialiser]
-        growth = merge_vocabularies(self.vocabulary, learn_bpe(texts, self.base_tokenizer, vocab_size))
+        growth = merge_vocabularies(self.vocabulary, learn_vocabulary(texts, self.base_tokenizer, vocab_size))
         rows = make_rows(self.table, growth.new_tokens, generator)
         self.vocabulary = growth.vocabulary
         self.table = torch.cat([self.table, rows])
@@ -142,20 +146,17 @@ class Lexicon:
         """
         if language is not None and language not in self.snapshots:
             raise UnknownNameError("learnt language", language, self.snapshots)
-        tokens, merges = self.vocabulary.tokens, self.vocabulary.merges
-        size = Snapshot(len(tokens), len(merges)) if language is None else self.snapshots[language]
+        size = self.vocabulary.size if language is None else self.snapshots[language]
         if size not in self._tokenizers:  # building one takes 0.4 s for CLIP's 49,408 tokens
-            prefix = Vocabulary(tokens[: size.num_tokens], merges[: size.num_merges])
-            self._tokenizers[size] = build_tokenizer(self.base_tokenizer, prefix)
+            self._tokenizers[size] = build_tokenizer(self.base_tokenizer, self.vocabulary.first(size))
         return self._tokenizers[size]
 
     def add_specials(self, tokens: Iterable[Sequence[int]]) -> list[list[int]]:
-        """Put start and end around token ids and cut at the tower's limit, keeping the end."""
-        room = self.max_length - 2
-        return [[self.bos, *ids[:room], self.eos] for ids in tokens]
+        """Put what the tower wants around token ids, and cut at its limit, keeping the end."""
+        return [self.frame.wrap(ids) for ids in tokens]
 
     def encode(self, texts: Sequence[str], language: str | None = None) -> list[list[int]]:
-        """Return the tower's input ids of texts: start, pieces, end; at most ``max_length``."""
+        """Return the tower's input ids of texts: start, pieces, end, and padding where the tower reads it."""
         return self.add_specials(tokenise(self.tokenizer(language), texts))
 
     def count_use(self, tokens_of_task: Tensor) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from babelclip.lexicon.bpe import Vocabulary
+from babelclip.lexicon.calibrate import scores_behind
+from babelclip.lexicon.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def merge_vocabularies(old: Vocabulary, new: Vocabulary) -> Growth:
     tokens = tuple(token for token in new.tokens if token not in known_tokens)
     merges = tuple(pair for pair in new.merges if pair not in known_merges)
     return Growth(
-        Vocabulary(old.tokens + tokens, old.merges + merges),
+        old + Vocabulary(tokens, merges, scores_behind(old, new)),
         new_tokens=len(tokens),
         overlapping_tokens=len(new.tokens) - len(tokens),
         new_merges=len(merges),

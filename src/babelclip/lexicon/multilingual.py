@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, normalizers
+from tokenizers import Tokenizer
 from torch import Tensor
 
+from babelclip.encoders.frame import Frame
 from babelclip.errors import ModelError, SettingError, UnknownNameError
-from babelclip.lexicon.bpe import Vocabulary
 from babelclip.lexicon.lexicon import Lexicon
 from babelclip.lexicon.merge import Growth
+from babelclip.lexicon.plain import as_plain_text
+from babelclip.lexicon.vocabulary import Vocabulary
 
 
 @dataclass
@@ -41,13 +43,13 @@ class MultilingualLexicon(Lexicon):
             tokenizer: of any kind that the library ``tokenizers`` knows.
             table: (V, width) rows; more rows than tokens are cut.
             bos: id of the token that starts a text, ``[CLS]``.
-            eos: id of the token that ends it, ``[SEP]``, where the tower pools.
+            eos: id of the token that ends it, ``[SEP]``; also padding.
             native: the base model's own lexicon.
 
         Raises:
             ModelError: tokens have no row, or ids have gaps.
         """
-        tokenizer = _for_plain_text(tokenizer, bos, eos)
+        tokenizer = as_plain_text(Tokenizer.from_str(tokenizer.to_str()), (bos, eos))
         count = tokenizer.get_vocab_size(with_added_tokens=True)
         by_id = {number: token for token, number in tokenizer.get_vocab(with_added_tokens=True).items()}
         gap = next((number for number in range(count) if number not in by_id), None)
@@ -63,10 +65,9 @@ class MultilingualLexicon(Lexicon):
             )
         vocabulary = Vocabulary(tuple(by_id[number] for number in range(count)), ())
         uses = torch.ones(count, dtype=torch.int64)
-        return cls(
-            tokenizer, vocabulary, table[:count].float().clone(), uses, bos, eos, native.max_length, complete=True,
-            native=native,
-        )  # fmt: skip
+        length, padded = native.frame.max_length, native.frame.padding is not None
+        frame = Frame(bos, eos, length, padding=eos if padded else None)
+        return cls(tokenizer, vocabulary, table[:count].float().clone(), uses, frame, complete=True, native=native)
 
     @property
     def fingerprint(self) -> str:
@@ -146,21 +147,6 @@ _SPECIALS = (("cls_token", "bos_token", "[CLS]", "<s>"), ("sep_token", "eos_toke
 """Where the tokens that start and end a text are looked for: attributes of the tokenizer, then tokens."""
 
 
-def _for_plain_text(tokenizer: Tokenizer, *specials: int) -> Tokenizer:
-    """A copy that cuts whole texts, in which "[SEP]" is a word like others: it must not end a text."""
-    tokenizer = Tokenizer.from_str(tokenizer.to_str())
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    tokenizer.encode_special_tokens = True
-    for special in specials:
-        content = str(tokenizer.id_to_token(special))
-        if special in tokenizer.encode(content, add_special_tokens=False).ids:  # Unigram has it among its pieces
-            apart = normalizers.Replace(content, " ".join(content))
-            known = tokenizer.normalizer
-            tokenizer.normalizer = apart if known is None else normalizers.Sequence([known, apart])
-    return tokenizer
-
-
 def _special(whole: Any, tokenizer: Tokenizer, names: Sequence[str]) -> int | None:
     """The id of the first of these tokens that there is."""
     contents = [getattr(whole, name, None) if name.endswith("_token") else name for name in names]
@@ -177,7 +163,7 @@ def _word_embeddings(source: Path | str) -> Tensor:
     """The word embeddings of a language model, without its positions and norms."""
     from transformers import AutoModel
 
-    from babelclip.encoders.clip import without_progress_bar
+    from babelclip.encoders.encoder import without_progress_bar
 
     with without_progress_bar():
         model = AutoModel.from_pretrained(source, dtype=torch.float32)

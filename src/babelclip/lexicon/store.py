@@ -1,7 +1,7 @@
 """A lexicon on disk: what was added to, and changed in, the base model's own. Plain JSON and safetensors.
 
 lexicon.json       format, base model, its tokenizer's sha256 and its tower's shape, languages with their snapshots,
-                   appended tokens and merges, sha256 of the rows and of other files that belong to them
+                   appended tokens with their merges or scores, sha256 of the rows and of other files beside them
 rows.safetensors   ids (R,), rows (R, width) float32: every row that differs from the base model's; uses (V,)
 tokenizer.json     of a multilingual lexicon, whose rows all differ
 """
@@ -13,18 +13,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from tokenizers import Tokenizer
 
 from babelclip.errors import FormatError
 from babelclip.files import sha256, write_whole
-from babelclip.lexicon.bpe import Vocabulary
-from babelclip.lexicon.lexicon import Lexicon, Snapshot
+from babelclip.lexicon.kinds import kind_of
+from babelclip.lexicon.lexicon import Lexicon
 from babelclip.lexicon.multilingual import MultilingualLexicon
+from babelclip.lexicon.vocabulary import Snapshot, Vocabulary
 
 FORMAT = 1
 LEXICON, ROWS, TOKENIZER = "lexicon.json", "rows.safetensors", "tokenizer.json"
@@ -57,6 +59,7 @@ class LexiconFile(BaseModel):
     languages: dict[str, _Languages]
     tokens: list[str]
     merges: list[tuple[str, str]]
+    scores: list[FiniteFloat] = []
     rows_sha256: str
     beside: dict[str, str] = {}
     multilingual: _Multilingual | None = None
@@ -87,6 +90,7 @@ def pack_lexicon(
         beside[TOKENIZER] = lexicon.base_tokenizer.to_str().encode()
     ids = changed.nonzero().squeeze(1)
     rows = save({"ids": ids, "rows": lexicon.table[ids].contiguous(), "uses": lexicon.uses})
+    behind = lexicon.vocabulary.behind(base.vocabulary.size) if own else Vocabulary(())
     content = LexiconFile(
         format=FORMAT,
         base=base_name,
@@ -97,13 +101,15 @@ def pack_lexicon(
             tag: _Languages(num_tokens=size.num_tokens, num_merges=size.num_merges)
             for tag, size in lexicon.snapshots.items()
         },
-        tokens=list(lexicon.vocabulary.tokens[len(base.vocabulary.tokens) :]) if own else [],
-        merges=list(lexicon.vocabulary.merges[len(base.vocabulary.merges) :]) if own else [],
+        tokens=list(behind.tokens),
+        merges=list(behind.merges),
+        scores=list(behind.scores),
         rows_sha256=hashlib.sha256(rows).hexdigest(),
         beside={name: hashlib.sha256(one).hexdigest() for name, one in beside.items()},
-        multilingual=None if own else _Multilingual(bos=lexicon.bos, eos=lexicon.eos),
+        multilingual=None if own else _Multilingual(bos=cast("int", lexicon.bos), eos=lexicon.eos),
     )
-    listed = json.dumps(content.model_dump(), ensure_ascii=False, indent=0) + "\n"
+    kept = content.model_dump(exclude=None if behind.scores else {"scores"})
+    listed = json.dumps(kept, ensure_ascii=False, indent=0) + "\n"
     return {**beside, ROWS: rows, LEXICON: listed.encode()}
 
 
@@ -214,7 +220,7 @@ def load_lexicon(
         return replace(ready, uses=tensors["uses"], snapshots=snapshots)
     table = torch.cat([base.table, torch.zeros(len(content.tokens), base.table.shape[1])])
     table[tensors["ids"]] = tensors["rows"]
-    vocabulary = Vocabulary(
-        base.vocabulary.tokens + tuple(content.tokens), base.vocabulary.merges + tuple(content.merges)
-    )
-    return replace(base, vocabulary=vocabulary, table=table, uses=tensors["uses"], snapshots=snapshots)
+    behind = Vocabulary(tuple(content.tokens), tuple(content.merges), tuple(content.scores))
+    if flaw := kind_of(base.base_tokenizer).flaw(base.base_tokenizer, base.vocabulary, behind):
+        raise FormatError(flaw, file=folder / LEXICON, fix="The file is damaged: learn the languages again.")
+    return replace(base, vocabulary=base.vocabulary + behind, table=table, uses=tensors["uses"], snapshots=snapshots)

@@ -9,6 +9,8 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from babelclip.encoders.frame import Frame
+
 CHUNK = 8192  # texts that are tokenised at a time, on all cores
 
 
@@ -54,23 +56,32 @@ class Tokens:
         used: Tensor = self.ids.unique()
         return used.long()
 
-    def inputs(self, texts: Tensor, *, bos: int, eos: int, max_length: int) -> Tensor:
-        """Return (B, L) input ids of the tower: start, pieces, end; cut at the longest text and padded with ``eos``.
+    def inputs(self, texts: Tensor, frame: Frame) -> Tensor:
+        """Return (B, L) input ids of the tower: start, pieces, end; cut at the longest text and padded behind the end.
+
+        Texts of a tower that reads padding are as long as its frame. Longer texts are cut and keep their end.
 
         Args:
             texts: (B,) places of the texts.
-            bos: id of the start token.
-            eos: id of the end-of-text token.
-            max_length: limit of the tower, special tokens included; longer texts are cut and keep their end.
+            frame: what the tower wants around the pieces.
         """
         first = self.offsets[texts]
-        lengths = (self.offsets[texts + 1] - first).clamp(max=max_length - 2)
-        place = torch.arange(int(lengths.max()))
+        lengths = (self.offsets[texts + 1] - first).clamp(max=frame.room)
+        place = torch.arange(int(lengths.max()) if frame.padding is None else frame.room)
         inside = place < lengths[:, None]
         pieces = self.ids[torch.where(inside, first[:, None] + place, 0)].long()
-        filled = torch.where(inside, pieces, eos)
-        start, end = torch.full((len(texts), 1), bos), torch.full((len(texts), 1), eos)
-        return torch.cat([start, filled, end], dim=1)
+        start = [] if frame.bos is None else [torch.full((len(texts), 1), frame.bos)]
+        if frame.padding is None:
+            return torch.cat(
+                [*start, torch.where(inside, pieces, frame.eos), torch.full((len(texts), 1), frame.eos)], 1
+            )
+        filled = torch.where(inside, pieces, frame.padding)
+        whole = torch.cat([filled, torch.full((len(texts), 1), frame.padding)], 1)
+        whole = torch.cat([*start, whole.scatter(1, lengths[:, None], frame.eos)], 1)
+        if not frame.left:
+            return whole
+        used = lengths + frame.max_length - frame.room
+        return whole.gather(1, (torch.arange(frame.max_length) + used[:, None]) % frame.max_length)
 
 
 def tokenise(tokenizer: Tokenizer, texts: Sequence[str]) -> Tokens:

@@ -38,7 +38,7 @@ class GPM(Method):
 
     def after_task(self, task: Task, trained: Trained) -> dict[str, Tensor]:
         """Remember what the task used."""
-        specials = torch.tensor([task.lexicon.bos, task.lexicon.eos])
+        specials = torch.tensor(task.lexicon.frame.specials)
         self._seen = torch.cat([self._seen, task.used, specials]).unique()
         return {}
 

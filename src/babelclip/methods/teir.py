@@ -51,7 +51,7 @@ class TEIR(Method):
 
     def row_scale(self, task: Task) -> RowScale | None:
         """Return s for gradient and decay, or for what ``scale`` keeps of it."""
-        uses, specials = task.lexicon.uses, [task.lexicon.bos, task.lexicon.eos]
+        uses, specials = task.lexicon.uses, task.lexicon.frame.specials
         ones, scale = torch.ones(len(uses)), torch.zeros(len(uses))
         scale[task.trained] = 1.0 / uses[task.trained].float()
         scale[specials] = 0.0

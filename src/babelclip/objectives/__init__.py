@@ -2,5 +2,6 @@
 
 from babelclip.objectives.contrastive import contrastive
 from babelclip.objectives.distillation import distillation
+from babelclip.objectives.sigmoid import sigmoid
 
-__all__ = ["contrastive", "distillation"]
+__all__ = ["contrastive", "distillation", "sigmoid"]

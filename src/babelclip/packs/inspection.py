@@ -130,7 +130,7 @@ def inspect_model(
     if not reasons and not found.here:
         notes.append(
             f"the weights ({facts.bytes / 1e6:,.0f} MB) are not on this machine, so the fingerprint and the speed are "
-            f"not known; `hf download {facts.name}` fetches them"
+            f"not known; `babelclip pull {facts.name}` fetches them"
         )
     elif not reasons:
         encoder, lexicon, reasons = _load(facts.name, device)

@@ -58,7 +58,7 @@ def load_polyglot(
     """Load a base model with the packs that are installed beside it.
 
     Args:
-        model: a folder of packs, one pack, or a base model: ``pictoclip``, a ``CLIPModel`` folder, a hub id.
+        model: a folder of packs, one pack, or a base model: ``pictoclip``, a model's folder, a hub id.
         base: where the base model of packs lies now, if it has moved.
         device: ``cpu``, ``cuda``, ...; by default a GPU where there is one.
         frames: how many frames stand for a video, at most.

@@ -18,9 +18,7 @@ from babelclip.acquirers import Acquirer, Acquirers, Learnt
 from babelclip.acquirers.by_language import ByLanguage
 from babelclip.encoders import DualEncoder
 from babelclip.errors import SettingError, UnknownNameError
-from babelclip.lexicon import Lexicon, MultilingualLexicon
-from babelclip.lexicon.bpe import Vocabulary
-from babelclip.lexicon.lexicon import Snapshot
+from babelclip.lexicon import Lexicon, MultilingualLexicon, Vocabulary
 from babelclip.lexicon.store import fingerprint_tokenizer
 from babelclip.packs.card import BaseModelCard, PackCard
 from babelclip.packs.profile import KEEP_NATIVE, Profile
@@ -55,7 +53,7 @@ class Pack:
 
     Attributes:
         card: what it says of itself.
-        vocabulary: the tokens and merges that stand behind the base tokenizer's; together they are its snapshot.
+        vocabulary: what stands behind the base tokenizer's; together they are its snapshot.
         ids: (R,) sorted ids, in the snapshot, of the tokens that have a row of their own; all new ones are among them.
         rows: (R, width) float32, as they are stored: rounded to the card's ``rows``.
         acquirers: the language's modules of the text tower.
@@ -78,13 +76,11 @@ class Pack:
         """Return the pack on its base model's own lexicon, as something that can be trained, measured or exported."""
         table = torch.cat([base.table, torch.zeros(len(self.vocabulary.tokens), base.table.shape[1])])
         table[self.ids] = self.rows
-        tokens = base.vocabulary.tokens + self.vocabulary.tokens
-        merges = base.vocabulary.merges + self.vocabulary.merges
+        whole = base.vocabulary + self.vocabulary
         uses = torch.cat([base.uses, torch.ones(len(self.vocabulary.tokens), dtype=torch.int64)])
         return Learnt(
             replace(
-                base, vocabulary=Vocabulary(tokens, merges), table=table, uses=uses,
-                snapshots={self.language: Snapshot(len(tokens), len(merges))},
+                base, vocabulary=whole, table=table, uses=uses, snapshots={self.language: whole.size},
             ),
             self.acquirers,
         )  # fmt: skip
@@ -150,10 +146,7 @@ def make_pack(
     )  # fmt: skip
     return Pack(
         card=card,
-        vocabulary=Vocabulary(
-            lexicon.vocabulary.tokens[len(base.vocabulary.tokens) : size.num_tokens],
-            lexicon.vocabulary.merges[len(base.vocabulary.merges) : size.num_merges],
-        ),
+        vocabulary=lexicon.vocabulary.first(size).behind(base.vocabulary.size),
         ids=ids,
         rows=unpack_rows(pack_rows(lexicon.table[ids], rows), rows),
         acquirers=acquirers,

@@ -107,7 +107,7 @@ def plan_pack(polyglot: Polyglot, corpus: Corpus, *, method: str | Stack, settin
         for rows in ROW_DTYPES
     }  # fmt: skip
     cut = {
-        name: measure_coverage(examples.texts, tokens, max_length=base.max_length, new_ids=range(old, old + new))
+        name: measure_coverage(examples.texts, tokens, room=base.frame.room, new_ids=range(old, old + new))
         for name, tokens, old, new in (
             ("own", words.tokens, len(base.table), words.growth.new_tokens),
             ("base", tokenise(base.tokenizer(), examples.texts), 0, 0),
@@ -164,7 +164,7 @@ def _changed(words: Words, learnt: Learnt) -> Tensor:
     base = words.base
     if torch.equal(learnt.lexicon.table, words.grown.table):
         return torch.empty(0, dtype=torch.int64)
-    changed: Tensor = torch.cat([words.tokens.used(), torch.tensor([base.bos, base.eos])]).unique()
+    changed: Tensor = torch.cat([words.tokens.used(), torch.tensor(base.frame.specials)]).unique()
     return changed
 
 

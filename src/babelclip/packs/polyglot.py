@@ -18,8 +18,8 @@ from babelclip.encoders.base import PlainTower, Progress
 from babelclip.errors import FormatError, SettingError, UnknownNameError
 from babelclip.evaluation import retrieval_scores
 from babelclip.languages import NATIVE, normalise_tag
-from babelclip.lexicon import Lexicon, tokenise
-from babelclip.lexicon.bpe import Vocabulary, build_tokenizer
+from babelclip.lexicon import Lexicon, Vocabulary, tokenise
+from babelclip.lexicon.kinds import build_tokenizer
 from babelclip.packs.pack import Pack
 from babelclip.packs.profile import Profile
 from babelclip.packs.router import Router, Routes
@@ -253,7 +253,7 @@ class _Words:
     @classmethod
     def of_base(cls, base: Lexicon) -> _Words:
         """The base model's own: ids are rows."""
-        return cls(base, Vocabulary((), ()), range(len(base.table)))
+        return cls(base, Vocabulary(()), range(len(base.table)))
 
     @classmethod
     def of_pack(cls, base: Lexicon, pack: Pack, start: int) -> _Words:
@@ -265,13 +265,12 @@ class _Words:
     @property
     def eos(self) -> int:
         """Row of the end-of-text token."""
-        return self.place_of[self.base.eos]
+        return self.place_of[self.base.frame.eos]
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the rows of texts, with start and end, at most the tower's limit."""
         if self._tokenizer is None:  # building one takes 0.4 s for CLIP's 49,408 tokens
-            old = self.base.vocabulary
-            whole = Vocabulary(old.tokens + self.vocabulary.tokens, old.merges + self.vocabulary.merges)
+            whole = self.base.vocabulary + self.vocabulary
             self._tokenizer = build_tokenizer(self.base.base_tokenizer, whole)
         sequences = self.base.add_specials(tokenise(self._tokenizer, texts))
         return [[self.place_of[token] for token in sequence] for sequence in sequences]

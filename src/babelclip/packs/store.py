@@ -2,7 +2,7 @@
 
 pack.json             the card, with sha256 and size of the others (``card``)
 rows.safetensors      ids (R,) int32; rows (R, width) float32, float16, or int8 beside scale (R,) float32
-vocabulary.json       tokens and merges behind the base tokenizer's
+vocabulary.json       tokens behind the base tokenizer's, with their merges and, of a Unigram, scores
 modules.safetensors   tensors named kind/name, where the language has modules in the text tower
 profiles.safetensors  the router's n-gram counts, named own/... and native/...
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -26,8 +26,8 @@ from babelclip.acquirers.by_language import ByLanguage
 from babelclip.acquirers.kinds import KINDS
 from babelclip.encoders import DualEncoder
 from babelclip.errors import BabelclipError, FormatError
-from babelclip.lexicon import Lexicon
-from babelclip.lexicon.bpe import Vocabulary
+from babelclip.lexicon import Lexicon, Vocabulary
+from babelclip.lexicon.kinds import kind_of
 from babelclip.packs.card import CARD, File, PackCard, read_card
 from babelclip.packs.container import MIB, MODULES, PROFILES, ROWS, VOCABULARY, read_files, write_files
 from babelclip.packs.pack import Pack, Profiles
@@ -46,11 +46,15 @@ class _Vocabulary(BaseModel):
 
     tokens: list[Token] = Field(max_length=MOST_TOKENS)
     merges: list[tuple[Token, Token]] = Field(max_length=MOST_TOKENS)
+    scores: list[FiniteFloat] = Field(default=[], max_length=MOST_TOKENS)
 
 
 def pack_files(pack: Pack) -> dict[str, bytes]:
     """Return the files of a pack by name; equal packs give equal bytes."""
-    vocabulary = {"tokens": list(pack.vocabulary.tokens), "merges": [list(pair) for pair in pack.vocabulary.merges]}
+    words = pack.vocabulary
+    vocabulary = {"tokens": list(words.tokens), "merges": [list(pair) for pair in words.merges]}
+    if words.scores:
+        vocabulary["scores"] = list(words.scores)
     files = {
         ROWS: save({"ids": pack.ids.to(torch.int32), **pack_rows(pack.rows, pack.card.rows)}),
         VOCABULARY: (json.dumps(vocabulary, ensure_ascii=False, indent=0) + "\n").encode(),
@@ -170,20 +174,16 @@ def _tensors(content: bytes, name: str) -> dict[str, Tensor]:
 
 
 def _read_vocabulary(content: bytes, base: Lexicon) -> Vocabulary:
-    """Tokens that are new and differ; merges that make known tokens of known ones."""
-    found = _Vocabulary.model_validate_json(content)
-    known, old = set(base.vocabulary.tokens), set(base.vocabulary.merges)
+    """Tokens that are new and differ, and what the kind of the base tokenizer cuts by."""
+    read = _Vocabulary.model_validate_json(content)
+    found, known = Vocabulary(tuple(read.tokens), tuple(read.merges), tuple(read.scores)), set(base.vocabulary.tokens)
     for token in found.tokens:
         if token in known:
             raise ValueError(f"the token {token[:40]!r} stands twice")
         known.add(token)
-    for left, right in found.merges:
-        if (left, right) in old:
-            raise ValueError(f"the merge of {left[:40]!r} and {right[:40]!r} stands twice")
-        if not {left, right, left + right} <= known:
-            raise ValueError(f"the merge of {left[:40]!r} and {right[:40]!r} is of unknown tokens")
-        old.add((left, right))
-    return Vocabulary(tuple(found.tokens), tuple(found.merges))
+    if flaw := kind_of(base.base_tokenizer).flaw(base.base_tokenizer, base.vocabulary, found):
+        raise ValueError(flaw)
+    return found
 
 
 def _read_rows(content: bytes, card: PackCard, base: Lexicon, new: int) -> tuple[Tensor, Tensor]:

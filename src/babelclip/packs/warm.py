@@ -6,18 +6,17 @@ it is like any other: it holds rows of its own only, and nothing in it refers to
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from tokenizers import models
 from torch import Tensor
 
 from babelclip.config import TaskSettings, derive_seed
 from babelclip.data import Examples
 from babelclip.errors import SettingError
 from babelclip.lexicon import Growth, Lexicon, Tokens, tokenise
+from babelclip.lexicon.kinds import kind_of
 from babelclip.packs.align import align
 from babelclip.packs.pack import Pack
 from babelclip.packs.polyglot import Polyglot
@@ -77,7 +76,8 @@ def base_rows(words: Words) -> Tensor:
     """
     table, old = words.grown.table.clone(), len(words.base.table)
     for number, pieces in enumerate(cut_tokens(words.base, words.new_tokens)):
-        table[old + number] = words.base.table[pieces].mean(dim=0)
+        if pieces:  # a tokenizer without bytes may know none of a token's letters
+            table[old + number] = words.base.table[pieces].mean(dim=0)
     return table
 
 
@@ -121,7 +121,7 @@ def donated_rows(words: Words) -> tuple[Tensor, Tensor]:
     for pack in words.packs.values():
         weight, tokens = relatedness(words, pack), pack.vocabulary.tokens
         ids = torch.tensor([one if one < old else place.get(tokens[one - old], -1) for one in pack.ids.tolist()])
-        found = (ids >= 0) & (ids != words.base.bos) & (ids != words.base.eos)
+        found = (ids >= 0) & ~torch.isin(ids, torch.tensor(words.base.frame.specials))
         rows[ids[found]] += weight * pack.rows[found]
         total[ids[found]] += weight
     return rows / total.clamp(min=torch.finfo(torch.float32).tiny), total.squeeze(1) > 0
@@ -140,21 +140,8 @@ def relatedness(words: Words, pack: Pack) -> float:
 
 
 def cut_tokens(base: Lexicon, tokens: tuple[str, ...]) -> list[list[int]]:
-    """Return the ids of the pieces that the base model's merges cut each token into, its end of word kept."""
-    suffix = json.loads(base.base_tokenizer.to_str())["model"]["end_of_word_suffix"] or ""
-    vocabulary, merges = {token: i for i, token in enumerate(base.vocabulary.tokens)}, list(base.vocabulary.merges)
-    inside, ending = (models.BPE(vocab=vocabulary, merges=merges, end_of_word_suffix=end) for end in ("", suffix))
-    return [
-        [
-            piece.id
-            for piece in (
-                ending.tokenize(token.removesuffix(suffix))
-                if suffix and token.endswith(suffix)
-                else inside.tokenize(token)
-            )
-        ]
-        for token in tokens
-    ]
+    """Return the ids of the pieces that the base tokenizer cuts each token into, its beginning or end of word kept."""
+    return kind_of(base.base_tokenizer).cut(base.base_tokenizer, base.vocabulary, tokens)
 
 
 START = "random"

@@ -132,14 +132,14 @@ def measure_speed(encoder: DualEncoder, sequences: Sequence[Sequence[int]] = (),
         seconds: how long to measure, at least; at least three runs are made.
     """
     chance = torch.Generator().manual_seed(0)
-    length = min(LENGTH, encoder.max_length)
+    frame = encoder.frame
+    plain = torch.tensor(sorted(set(range(len(encoder.token_table))) - set(frame.specials)))
+    pieces = min(LENGTH - frame.max_length + frame.room, frame.room)
     some = [list(one) for one in sequences[:BATCH]] or [
-        [encoder.bos, *torch.randint(0, min(encoder.bos, encoder.eos), (length - 2,), generator=chance).tolist(),
-         encoder.eos]
-        for _ in range(BATCH)
-    ]  # fmt: skip
-    used, ids = pad(some, encoder.eos).unique(return_inverse=True)
-    eos = int((used == encoder.eos).nonzero())
+        frame.wrap(plain[torch.randint(len(plain), (pieces,), generator=chance)].tolist()) for _ in range(BATCH)
+    ]
+    used, ids = pad(some, frame.eos).unique(return_inverse=True)
+    eos = int((used == frame.eos).nonzero())
     rows = encoder.token_table.detach()[used.to(encoder.device)].requires_grad_()
     target = torch.randn(len(some), encoder.dim, generator=chance).to(encoder.device)
     runs: list[float] = []

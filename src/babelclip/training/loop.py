@@ -116,7 +116,7 @@ class Loop:
     def make(self, texts: Tensor) -> Batch:
         """Cut a batch of texts, given by their places; runs in the second thread."""
         lexicon, owner = self.trainer.task.lexicon, self.examples.owner[texts]
-        ids = self.tokens.inputs(texts, bos=lexicon.bos, eos=lexicon.eos, max_length=lexicon.max_length)
+        ids = self.tokens.inputs(texts, lexicon.frame)
         tags = None if self._tags is None else [self._tags[place] for place in texts.tolist()]
         return Batch(ids, owner, self.examples.teachers[texts], self.examples.images[owner], texts, tags)
 

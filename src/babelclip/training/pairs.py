@@ -93,7 +93,7 @@ class Pairs:
         """
         wanted, place = self.owner[texts].unique(return_inverse=True)
         pixels = self.encoder.prepare_pictures([self.files[one] for one in wanted.tolist()])
-        return PairBatch(pad([self.sequences[one] for one in texts.tolist()], self.encoder.eos), pixels, place)
+        return PairBatch(pad([self.sequences[one] for one in texts.tolist()], self.encoder.frame.eos), pixels, place)
 
     @torch.no_grad()
     def r_mean(self, model: CLIPModel, *, batch_size: int = 64) -> float:
@@ -103,6 +103,6 @@ class Pairs:
             pixels = self.encoder.prepare_pictures(self.files[start : start + batch_size]).to(device)
             images.append(model.get_image_features(pixel_values=pixels).pooler_output.cpu())
         for start in range(0, len(self.sequences), batch_size):
-            ids = pad(self.sequences[start : start + batch_size], self.encoder.eos).to(device)
+            ids = pad(self.sequences[start : start + batch_size], self.encoder.frame.eos).to(device)
             texts.append(model.get_text_features(input_ids=ids).pooler_output.cpu())
         return retrieval_scores(torch.cat(texts), torch.cat(images), self.owner)["r_mean"]

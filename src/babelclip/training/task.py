@@ -123,7 +123,7 @@ def train_task(
         vectors_before=lambda: learnt.encode(encoder, examples.texts, examples.language),
     )  # fmt: skip
     new_ids = range(known, len(lexicon.table))
-    coverage = measure_coverage(examples.texts, tokens, max_length=lexicon.max_length, new_ids=new_ids)
+    coverage = measure_coverage(examples.texts, tokens, room=lexicon.frame.room, new_ids=new_ids)
     method.before_task(task)
     task = replace(task, replayed=method.extra_rows(task, replayed=True))
     modules = _begin_modules(encoder, learnt, method, settings, examples.languages, again=again)
@@ -163,7 +163,7 @@ def _order(settings: TaskSettings, examples: Examples, tokens: Tokens, lexicon: 
     sizes = [len(tokens)]
     if settings.batches == "language":
         sizes = [part.stop - part.start for _, part in _by_language(examples)]
-    lengths = tokens.lengths.clamp(max=lexicon.max_length - 2)
+    lengths = tokens.lengths.clamp(max=lexicon.frame.room)
     return Order(lengths, sizes, settings.batch_size, settings.bucket)
 
 

@@ -14,14 +14,28 @@ from babelclip.data import Batch
 from babelclip.encoders import DualEncoder
 from babelclip.encoders.insert import Insert
 from babelclip.encoders.tower import encode_batch, pad
-from babelclip.errors import ModelError
+from babelclip.errors import ModelError, SettingError
 from babelclip.methods import Stack, Step, Task
-from babelclip.objectives import contrastive, distillation
+from babelclip.objectives import contrastive, distillation, sigmoid
 from babelclip.training.optimiser import choose_parameters, keep_idle, make_optimiser
 from babelclip.training.table import CompactTable
 from babelclip.training.workers import Workers
 
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.001, 0.5
+
+
+def sigmoid_of(encoder: DualEncoder) -> tuple[float, float]:
+    """Return the scale and the bias of a base model that was trained with a sigmoid loss.
+
+    Raises:
+        SettingError: it was trained with a softmax.
+    """
+    if encoder.bias is None:
+        raise SettingError(
+            f"cross_modal_loss is 'sigmoid', but {encoder.name} was trained with a softmax and has no bias for it",
+            fix="Take nce, or a base model of the SigLIP families.",
+        )
+    return encoder.scale, encoder.bias
 
 
 class TaskTrainer:
@@ -50,9 +64,14 @@ class TaskTrainer:
             settings: rates and weights.
             total_steps: for the warm-up.
             modules: trained in place, on the encoder's device.
+
+        Raises:
+            SettingError: the loss is the sigmoid, and the base model has no bias for it.
         """
+        if settings.cross_modal and settings.cross_modal_loss == "sigmoid":
+            sigmoid_of(encoder)  # refused before anything is trained
         lexicon = task.lexicon
-        specials = torch.tensor([lexicon.bos, lexicon.eos])
+        specials = torch.tensor(lexicon.frame.specials)
         row_ids = torch.cat([task.trained, method.extra_rows(task, replayed=False), specials]).unique()
         self.encoder, self.task, self.method, self.settings = encoder, task, method, settings
         self.workers = Workers(encoder.device, settings.precision)
@@ -126,9 +145,12 @@ class TaskTrainer:
         )  # fmt: skip
 
     def _compare(self, kind: str, texts: Tensor, targets: Tensor, image_ids: Tensor) -> Tensor:
-        """The loss of a term: ``mse`` or ``nce``."""
+        """The loss of a term: ``mse``, ``sigmoid`` or ``nce``."""
         if kind == "mse":
             return distillation(texts, targets)
+        if kind == "sigmoid":
+            scale, bias = sigmoid_of(self.encoder)
+            return sigmoid(texts, targets, image_ids, scale, bias)
         return contrastive(texts, targets, image_ids, self.temperature)
 
     def gradient(self, loss: Tensor) -> dict[str, Tensor]:

@@ -155,7 +155,7 @@ def _tell(
     seconds: float,
 ) -> StepReport:  # fmt: skip
     """What happened in a step."""
-    tokens = int((first_ends(batch.ids, pairs.encoder.eos) + 1).sum())
+    tokens = int((first_ends(batch.ids, pairs.encoder.frame.eos) + 1).sum())
     return StepReport(
         language="en", task=0, epoch=len(report.losses) + 1, step=report.steps, steps=steps,
         terms={"contrastive": loss}, gradient_norm=norm, learning_rate=rate, temperature=TEMPERATURE,

@@ -108,7 +108,7 @@ def measure(polyglot: Polyglot, language: str, texts: Sequence[str], english: Se
     pack, base = polyglot.packs[language], polyglot.base
     own = pack.learnt(base).lexicon.tokenizer(language)
     spaceless = is_spaceless(texts)
-    tokens, limit = tokenise(own, texts), base.max_length - 2
+    tokens, limit = tokenise(own, texts), base.frame.room
     words: Counter[str] = Counter() if spaceless else Counter(word for text in texts for word in set(words_of(text)))
     unknown = why_unknown(pack, base.eos)
     routed, not_routed = _route(polyglot, language, texts)

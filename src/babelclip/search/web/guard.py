@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import time
 from collections.abc import Collection, Sequence
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
@@ -17,7 +18,9 @@ MOST_BYTES = 32 * 2**20
 """Of a picture or a JSON body."""
 MOST_PACK_BYTES = 256 * 2**20
 BODY_SECONDS = 20.0
-"""Between two parts of a body."""
+"""Between two parts of a body, and for its first part."""
+BODY_SPEED = 16 * 2**10
+"""Bytes a second that a whole body comes with, at least; who sends a byte now and then is let go."""
 COOKIE = "babelclip_token"
 HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self'; object-src 'none'; "
@@ -35,7 +38,7 @@ class Guard:
     1. The ``Host`` must be one that the server was started for, so that no page of the web can reach it by a name of
        its own that leads here; a request that changes something must not come from another site.
     2. Where a token is wanted: ``Authorization: Bearer TOKEN``, or the cookie that ``GET /?token=TOKEN`` sets.
-    3. A body has a limit on its bytes, and on the time between two parts of it.
+    3. A body has a limit on its bytes, on the time between two parts of it, and on the time that all of it takes.
     """
 
     def __init__(self, app: ASGIApp, *, hosts: Sequence[str], token: str | None, free: Collection[str]) -> None:
@@ -109,16 +112,18 @@ def _too_large(limit: int) -> str:
 
 def _limited(receive: Receive, limit: int) -> Receive:
     """Receive a body of at most so many bytes, each part of it in time; its routes answer what is raised."""
-    received, ended = 0, False
+    received, ended, started = 0, False, time.monotonic()
 
     async def receive_some() -> Message:
         nonlocal received, ended
         if ended:
             return await receive()
+        spare = BODY_SECONDS + received / BODY_SPEED - (time.monotonic() - started)
         try:
-            message = await asyncio.wait_for(receive(), BODY_SECONDS)
+            message = await asyncio.wait_for(receive(), max(0.0, min(BODY_SECONDS, spare)))
         except TimeoutError as error:
-            what = f"no more of the body came for {BODY_SECONDS:.0f} seconds. Send it faster."
+            took = time.monotonic() - started
+            what = f"only {received:,} bytes of the body came in {took:.0f} seconds. Send it faster."
             raise HTTPException(408, what, {"connection": "close"}) from error
         received += len(message.get("body", b""))
         ended = not message.get("more_body", False)

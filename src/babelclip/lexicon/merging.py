@@ -1,0 +1,60 @@
+"""Learn merges with the library's trainer, the same ones each time: for every kind that grows by merging."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+from babelclip.lexicon.vocabulary import Vocabulary
+
+Order = Callable[[set[str]], list[str]]
+
+
+def learn_merges(
+    texts: Sequence[str], blank: dict[str, Any], *, vocab_size: int, first: Sequence[str] = (), suffix: str = "",
+    prefix: str = "", order: Order = sorted, apart: Any = None,
+) -> Vocabulary:  # fmt: skip
+    """Return tokens and merges.
+
+    The trainer numbers symbols with a prefix or suffix in the random order of a hash table and breaks ties between
+    equally frequent merges by these numbers. A first pass that merges nothing finds all symbols; put in order, they fix
+    the ties.
+
+    Args:
+        texts: training texts.
+        blank: what the base tokenizer is; its normaliser and pre-tokenizer are used.
+        vocab_size: tokens asked for; symbols are there in any case.
+        first: tokens with the lowest ids.
+        suffix: what a symbol has that ends a word.
+        prefix: what a symbol has that does not begin one.
+        order: all symbols in their order, of which more may be made.
+        apart: a pre-tokenizer behind that of the base tokenizer, for learning alone.
+    """
+    learner = Tokenizer.from_str(
+        json.dumps(
+            {
+                **blank, "model": {"type": "BPE", "vocab": {}, "merges": []}, "added_tokens": [],
+                "post_processor": None, "truncation": None, "padding": None,
+            }
+        )
+    )  # fmt: skip
+    if apart is not None:
+        known = learner.pre_tokenizer
+        learner.pre_tokenizer = apart if known is None else pre_tokenizers.Sequence([known, apart])
+
+    def train(size: int, lowest: Sequence[str]) -> Vocabulary:
+        learner.model = models.BPE()
+        trainer = trainers.BpeTrainer(
+            vocab_size=size, min_frequency=0, special_tokens=list(lowest), end_of_word_suffix=suffix,
+            continuing_subword_prefix=prefix, show_progress=False,
+        )  # fmt: skip
+        learner.train_from_iterator(texts, trainer)
+        model = json.loads(learner.to_str())["model"]
+        by_id = sorted((i, token) for token, i in model["vocab"].items())
+        return Vocabulary(tuple(token for _, token in by_id), tuple((a, b) for a, b in model["merges"]))
+
+    symbols = set(train(0, first).tokens) - set(first)
+    return train(vocab_size, [*first, *order(symbols)])
