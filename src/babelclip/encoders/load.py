@@ -44,7 +44,7 @@ def load_encoder(
 
     Args:
         name: ``pictoclip`` (comes with babelclip), a model's folder, or a hub id such as
-            ``openai/clip-vit-base-patch32``; ``owner/name@revision`` pins a branch, a tag or a commit.
+            ``openai/clip-vit-large-patch14``; ``owner/name@revision`` pins a branch, a tag or a commit.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; by default a GPU where there is one.
         frames: how many frames stand for a video, at most.
 
