@@ -117,13 +117,13 @@ def measure(base: Tokenizer, texts: Texts) -> dict[str, float]:
     old, train, test = read_vocabulary(base), texts[:-HELD_OUT], texts[-HELD_OUT:]
     unknown = json.loads(base.to_str())["model"].get("unk_token") or "<unk>"
     before, start = build_tokenizer(base, old), time.process_time()
-    new = learn_vocabulary(train, base, ASKED)
+    new = learn_vocabulary(train, base, ASKED, old)
     grown = merge_vocabularies(old, new)
     after, seconds = build_tokenizer(base, grown.vocabulary), time.process_time() - start
     # The language alone: specials and whatever the kind falls back on, then its own vocabulary.
     specials = sum(token in SPECIALS or token.startswith("<0x") for token in old.tokens)
     bare = old.first(Snapshot(specials, 0))
-    alone = build_tokenizer(base, merge_vocabularies(bare, new).vocabulary)
+    alone = build_tokenizer(base, merge_vocabularies(bare, learn_vocabulary(train, base, ASKED)).vocabulary)
     number = base.token_to_id(unknown)
     return {
         "texts": len(train), "before": per_word(before, test), "alone": per_word(alone, test),

@@ -19,6 +19,7 @@ from babelclip.config import PICTOCLIP
 from babelclip.evaluation import Run, read_results
 from babelclip.report.aggregate import by_gallery, summary
 from babelclip.report.page import sheets_of
+from models_page import models_page
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -158,8 +159,8 @@ def main() -> int:
     """Write or check the pages."""
     stale = 0
     pages = {
-        DOCS / "cli.md": cli_page, DOCS / "methods.md": methods_page, DOCS / "speed.md": speed_page,
-        DOCS / "datasets.md": datasets_page, DOCS / "recorded.md": recorded_page,
+        DOCS / "cli.md": cli_page, DOCS / "methods.md": methods_page, DOCS / "models.md": models_page,
+        DOCS / "speed.md": speed_page, DOCS / "datasets.md": datasets_page, DOCS / "recorded.md": recorded_page,
         ROOT / "README.md": readme_page,
     }  # fmt: skip
     for file, make in pages.items():

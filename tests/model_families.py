@@ -43,6 +43,7 @@ SPECIALS = {
     "bert": ("[CLS]", "[SEP]", "[PAD]", ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]),
     "xlm": ("<s>", "</s>", "<pad>", ["<s>", "<pad>", "</s>", "<unk>"]),
     "t5": ("", "</s>", "</s>", ["<pad>", "</s>", "<unk>"]),
+    "late": ("<s>", "</s>", "<pad>", ["<pad>", "<unk>", "<mask>", "<s>", "</s>"]),
     "gemma": ("", "<eos>", "<pad>", ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]),
 }
 """Start, end and padding of a style, and all its special tokens in the order of their ids."""
@@ -139,7 +140,8 @@ def make_clip(tokenizer):
 
 def make_metaclip_2(tokenizer):
     text = {**SIZES, **vocabulary(tokenizer), "max_position_embeddings": 20, "hidden_act": "gelu"}
-    config = MetaClip2Config(text_config=text, vision_config={**SIZES, **SIDE}, projection_dim=24)
+    vision = {**SIZES, **SIDE, "hidden_act": "gelu"}
+    config = MetaClip2Config(text_config=text, vision_config=vision, projection_dim=24)
     return MetaClip2Model(config), clip_pictures()
 
 
@@ -200,9 +202,11 @@ MAKERS = {
 """Model and picture preparation, style of special tokens, and the kind of tokenizer that its checkpoints have."""
 
 
-def write_model(name, folder):
-    """Save a model of a family with random weights, biases too."""
+def write_model(name, folder, *, tokenizer=None):
+    """Save a model of a family with random weights, biases too; ``tokenizer``: another style and kind than its own."""
     make, style, kind = MAKERS[name]
+    if tokenizer is not None:
+        style, kind = tokenizer
     tokenizer = kind(style)
     torch.manual_seed(0)
     model, processor = make(tokenizer)

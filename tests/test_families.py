@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from tokenizers import Tokenizer, processors
-from transformers import AutoImageProcessor, AutoTokenizer, ElectraConfig
+from transformers import AutoImageProcessor, AutoTokenizer, ElectraConfig, SiglipConfig, SiglipModel
 
 import babelclip
 from babelclip.acquirers import Acquirers
@@ -338,3 +338,22 @@ def test_pickled_weights_are_never_read(tmp_path):
     torch.save(model.state_dict(), tmp_path / "siglip" / "pytorch_model.bin")
     with pytest.raises(ModelError, match="safetensors"):
         load_encoder(tmp_path / "siglip", device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"vision_use_head": False}, "without a head that pools them"),
+        ({"hidden_size": 16}, "pictures of 16 numbers, but texts of 32"),
+    ],
+)
+def test_towers_without_one_shared_space_are_refused(change, said, tmp_path):
+    write_model("siglip", tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    config = SiglipConfig.from_pretrained(tmp_path)
+    for name, value in change.items():
+        setattr(config.vision_config, name, value)
+    SiglipModel(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=said):
+        load_encoder(tmp_path, device="cpu")

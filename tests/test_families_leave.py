@@ -52,7 +52,17 @@ def test_onnxruntime_has_the_vectors(name, families, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", sorted(set(MAKERS) - {"clip"}))
 def test_tools_that_know_clip_alone_refuse_them_and_write_nothing(name, families, tmp_path):
-    for target in ("open_clip", "sentence-transformers", *(("onnx",) if name in NO_GRAPH else ())):
+    others = ("onnx",) if name in NO_GRAPH else ()
+    for target in ("sentence-transformers", *(("open_clip",) if name != "metaclip_2" else ()), *others):
         with pytest.raises(ModelError, match="image towers of" if target == "onnx" else f"{target} has a place for"):
             export_model(families(name), tmp_path / "out", to=target)
         assert not (tmp_path / "out").exists()
+
+
+def test_metaclip_2_leaves_to_open_clip_and_comes_back(families, tmp_path):
+    polyglot, photo = families("metaclip_2"), write_photo(tmp_path)
+    export_model(polyglot, tmp_path / "out", to="open_clip")
+    for tag in ("en", "de"):
+        again = load_encoder(tmp_path / "out" / tag, device="cpu")
+        assert_close(babelclip.Student(again).encode_texts(TEXTS), polyglot.encode_texts(TEXTS, language=tag), 1e-6)
+        assert_close(again.encode_images([photo]), polyglot.encode_images([photo]), 1e-6)

@@ -20,7 +20,10 @@ from exports import learn_packs
 from foreign import python_of, run_file
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-ALONE = {"transformers": "transformers", "sentence-transformers": "sentence_transformers", "onnx": "onnx"}
+ALONE = {
+    "transformers": "transformers", "sentence-transformers": "sentence_transformers", "open_clip": "open_clip",
+    "onnx": "onnx",
+}  # fmt: skip
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="an environment has no folder bin there")
 

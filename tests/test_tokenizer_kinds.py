@@ -124,11 +124,12 @@ def test_decoding_gives_the_normalised_text_back(grown, kind):
 def test_the_order_of_texts_changes_nothing(base_tokenizer, grown, kind):
     for language in ("de", "th", "zh", "vi"):
         texts = [*texts_of(language), *(f"{a}{b}{c}" for a in "abcd" for b in "ijkl" for c in "mnop")]
-        first = learn_vocabulary(texts, base_tokenizer, SIZE)
-        assert len(first.tokens) > 100
-        for seed in range(3):
-            random.Random(seed).shuffle(texts)
-            assert learn_vocabulary(texts, base_tokenizer, SIZE) == first
+        for old in (None, read_vocabulary(base_tokenizer)):
+            first = learn_vocabulary(texts, base_tokenizer, SIZE, old)
+            assert len(first.tokens) > 100
+            for seed in range(3):
+                random.Random(seed).shuffle(texts)
+                assert learn_vocabulary(texts, base_tokenizer, SIZE, old) == first
 
 
 def test_a_grown_lexicon_comes_back_from_disk(base_tokenizer, grown, kind, tmp_path):

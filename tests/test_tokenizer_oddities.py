@@ -223,6 +223,37 @@ def test_texts_without_a_letter_bring_next_to_nothing(kind):
     assert lexicon.encode([""], "de") == [[lexicon.bos, lexicon.eos]]
 
 
+def test_a_bpe_of_characters_may_mark_the_ends_of_words():
+    made = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
+    made.pre_tokenizer, made.decoder = pre_tokenizers.Whitespace(), decoders.BPEDecoder()
+    specials = ["<s>", "</s>", "<unk>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, special_tokens=specials, end_of_word_suffix="</w>", show_progress=False
+    )
+    made.train_from_iterator(names("en", 500), trainer)
+    lexicon = start(made, "<s>", "</s>")
+    grow(lexicon, "de", ["größe", "straße", "ein hund"] * 5)
+    tokenizer = lexicon.tokenizer("de")
+    ids = tokenizer.encode("größe straße", add_special_tokens=False).ids
+    assert tokenizer.decode(ids) == "größe straße"
+    assert made.token_to_id("<unk>") not in ids
+    assert len(ids) <= 6
+
+
+def test_merges_of_characters_join_what_old_merges_leave():
+    """Learnt from letters alone, merges would wait for pieces that the old ones never leave."""
+    base = byte_fallback()
+    old = read_vocabulary(base)
+    texts = names("de", 2000)
+    train, test = [text for i, text in enumerate(texts) if i % 5], texts[::5]
+
+    def pieces(*known):
+        vocabulary = merge_vocabularies(old, learn_vocabulary(train, base, 400, *known)).vocabulary
+        return int(tokenise(build_tokenizer(base, vocabulary), test).lengths.sum())
+
+    assert pieces(old) < 0.9 * pieces()
+
+
 def test_bytes_stay_the_last_resort():
     lexicon = start(byte_fallback(), "<bos>", "<eos>")
     before = lexicon.tokenizer().encode("größe", add_special_tokens=False).tokens

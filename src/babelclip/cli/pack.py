@@ -12,6 +12,7 @@ from babelclip.data import Cache, Corpus, read_captions
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders import DualEncoder, load_encoder
 from babelclip.errors import ModelError, SettingError
+from babelclip.export.pack_files import METHOD
 from babelclip.languages import language_name, normalise_tag
 from babelclip.lexicon import Lexicon
 from babelclip.packs import (
@@ -44,7 +45,7 @@ def run_build(
     corpus = None if data is None else read_captions(data, tag)
     student = load(model, base=base, device=device, cache=Cache(None))
     pack = make_pack(
-        student.encoder, base_lexicon(student.encoder), student.learnt, tag, method="built from a shared lexicon",
+        student.encoder, base_lexicon(student.encoder), student.learnt, tag, method=METHOD,
         rows=rows, profiles=None if corpus is None else _profiles(corpus),
     )  # fmt: skip
     update: dict[str, object] = {"licence": licence}

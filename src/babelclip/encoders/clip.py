@@ -25,7 +25,8 @@ class ClipEncoder(FrozenEncoder):
 
     def _find_frame(self, tokenizer: Any, model: Any) -> Frame:
         positions: int = model.config.text_config.max_position_embeddings
-        return Frame(tokenizer.bos_token_id, tokenizer.eos_token_id, positions)
+        bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+        return read_frame(tokenizer, positions, self.name) if None in (bos, eos) else Frame(bos, eos, positions)
 
     def _behaviour(self) -> str:
         config = self._model.config

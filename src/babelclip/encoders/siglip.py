@@ -15,6 +15,7 @@ from babelclip.encoders.encoder import FrozenEncoder
 from babelclip.encoders.frame import Frame
 from babelclip.encoders.frozen import FrozenTextTower
 from babelclip.encoders.special import read_frame
+from babelclip.errors import ModelError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,6 +30,12 @@ class SiglipEncoder(FrozenEncoder):
 
     def arrange(self, model: Any) -> TextTower:
         """Return the text tower; see ``FrozenEncoder``."""
+        vision, dim = model.config.vision_config, model.text_model.head.out_features
+        found = "" if vision.hidden_size == dim else f"pictures of {vision.hidden_size} numbers, but texts of {dim}"
+        if not getattr(vision, "vision_use_head", True):
+            found = "pictures without a head that pools them"
+        if found:
+            raise ModelError(f"{self.name} makes {found}", fix="Give a model whose towers have one shared space.")
         return FrozenTextTower(model.text_model, model.text_model.head, causal=False)
 
     def _find_frame(self, tokenizer: Any, model: Any) -> Frame:

@@ -146,19 +146,23 @@ def check_family(encoder: DualEncoder) -> FrozenEncoder:
     return encoder
 
 
-def check_clip(encoder: DualEncoder, tool: str) -> ClipEncoder:
-    """Return a base model for tools that know CLIP alone.
+def check_clip(encoder: DualEncoder, tool: str, *kinds: type[FrozenEncoder]) -> None:
+    """Refuse a base model for tools that know CLIP alone.
+
+    Args:
+        encoder: the base model.
+        tool: for messages.
+        kinds: what the tool knows beside ``CLIPModel``.
 
     Raises:
-        ModelError: it is no ``CLIPModel``.
+        ModelError: it is none of these.
     """
-    if not isinstance(encoder, ClipEncoder):
+    if not isinstance(encoder, (ClipEncoder, *kinds)):
         kind = getattr(encoder, "architecture", "model of another kind")
         raise ModelError(
-            f"{encoder.name!r} is a {kind}, and {tool} has a place for CLIP's two towers alone",
+            f"{encoder.name!r} is a {kind}, and {tool} has a place for the two towers of CLIP alone",
             fix="Take --to transformers or onnx, or use the model through babelclip (Python, search, serve).",
         )
-    return encoder
 
 
 def leave_packs(polyglot: Polyglot, languages: Sequence[str] | None = None) -> dict[str, Leaving]:

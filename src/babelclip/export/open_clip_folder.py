@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import save_file
 
+from babelclip.encoders.clip import MetaClip2Encoder
 from babelclip.encoders.headers import OPEN_CLIP_WEIGHTS
 from babelclip.encoders.model_config import OPEN_CLIP_CONFIG
 from babelclip.errors import ModelError
@@ -69,10 +70,10 @@ def write_open_clip(encoder: DualEncoder, leaving: Leaving, folder: Path) -> Non
     """Write what ``open_clip.create_model_from_pretrained`` and ``get_tokenizer`` load from ``local-dir:FOLDER``.
 
     Raises:
-        ModelError: the base model is no ``CLIPModel``, or open_clip has no place for one of its parts.
+        ModelError: the base model is no ``CLIPModel`` and no ``MetaClip2Model``, or open_clip has no place for a part.
         OSError: the folder cannot be written to.
     """
-    check_clip(encoder, "open_clip")
+    check_clip(encoder, "open_clip", MetaClip2Encoder)
     model: Any = leaving.model(encoder)
     config = {
         "model_cfg": _model_config(model, leaving, encoder.name),

@@ -23,7 +23,7 @@ class ByteLevelBpe:
         parts = json.dumps([blank["normalizer"], blank["pre_tokenizer"]])
         return blank["model"]["type"] == "BPE" and '"ByteLevel"' in parts
 
-    def learn(self, texts: Iterable[str], base: Tokenizer, vocab_size: int) -> Vocabulary:
+    def learn(self, texts: Iterable[str], base: Tokenizer, vocab_size: int, old: Vocabulary) -> Vocabulary:
         """See ``Kind``; special tokens count towards ``vocab_size`` and come first, as in the reference."""
         blank = take_out(base)
         suffix, prefix = marks(blank)

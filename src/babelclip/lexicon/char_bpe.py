@@ -12,7 +12,7 @@ from babelclip.lexicon.bpe import cut_by_merges, flaw_of_merges, make_model, mar
 from babelclip.lexicon.merging import learn_merges
 from babelclip.lexicon.plain import can_end, read_tokens, take_out, with_model
 from babelclip.lexicon.vocabulary import Vocabulary
-from babelclip.lexicon.words import split_for_learning
+from babelclip.lexicon.words import count_words, split_for_learning
 
 
 class CharacterBpe:
@@ -24,13 +24,38 @@ class CharacterBpe:
         """See ``Kind``."""
         return bool(blank["model"]["type"] == "BPE")
 
-    def learn(self, texts: Iterable[str], base: Tokenizer, vocab_size: int) -> Vocabulary:
-        """See ``Kind``; words are split as SentencePiece does, also where the base tokenizer splits nothing."""
+    def learn(self, texts: Iterable[str], base: Tokenizer, vocab_size: int, old: Vocabulary) -> Vocabulary:
+        """See ``Kind``; words are split as SentencePiece does, also where the base tokenizer splits nothing.
+
+        Old merges fire before new ones. So they cut the words first, and what is learnt are merges of what they leave:
+        merges learnt from letters would wait for pieces that old ones never leave (dev/LOG.md). A BPE that marks the
+        beginnings or ends of words learns from letters.
+        """
         blank = take_out(base)
         suffix, prefix = marks(blank)
-        return learn_merges(
-            list(texts), blank, vocab_size=vocab_size, suffix=suffix, prefix=prefix, apart=split_for_learning()
-        )
+        if suffix or prefix:
+            apart = split_for_learning()
+            return learn_merges(
+                list(texts), blank, vocab_size=vocab_size, suffix=suffix, prefix=prefix, apart=apart
+            )  # fmt: skip
+        words = count_words(texts, base)
+        letters, known = sorted(set().union(*words)), set(old.tokens)
+        behind = old + Vocabulary(tuple(letter for letter in letters if letter not in known))
+        model = make_model(blank, behind)
+        cut = {word: [piece.value for piece in model.tokenize(word)] for word in sorted(words)}
+        pieces = sorted({piece for one in cut.values() for piece in one})
+        sign = {piece: chr(FIRST + number) for number, piece in enumerate(pieces)}  # a sign for each piece
+        learnt = learn_merges(
+            [" ".join(["".join(sign[piece] for piece in cut[word])] * count) for word, count in words.items()],
+            BARE, vocab_size=len(pieces) + max(0, vocab_size - len(letters)),
+        )  # fmt: skip
+
+        def spell(signs: str) -> str:
+            return "".join(pieces[ord(one) - FIRST] for one in signs)
+
+        new = [spell(token) for token in learnt.tokens if len(token) > 1]
+        merges = ((spell(left), spell(right)) for left, right in learnt.merges)
+        return Vocabulary(tuple(dict.fromkeys([*letters, *new])), tuple(dict.fromkeys(merges)))
 
     def read(self, tokenizer: Tokenizer) -> Vocabulary:
         """See ``Kind``."""
@@ -63,3 +88,8 @@ class CharacterBpe:
 
 
 CHARACTER_BPE = CharacterBpe()
+FIRST = 0x20000
+"""The first of the signs that stand for pieces; more than 900,000 follow."""
+BARE: dict[str, Any] = {
+    "version": "1.0", "normalizer": None, "pre_tokenizer": {"type": "WhitespaceSplit"}, "decoder": None,
+}  # fmt: skip

@@ -22,12 +22,13 @@ class Kind(Protocol):
     def fits(self, blank: dict[str, Any]) -> bool:
         """Whether a tokenizer is of this kind; ``blank`` is its content without the vocabulary."""
 
-    def learn(self, texts: Iterable[str], base: Tokenizer, vocab_size: int) -> Vocabulary:
+    def learn(self, texts: Iterable[str], base: Tokenizer, vocab_size: int, old: Vocabulary) -> Vocabulary:
         """Learn a vocabulary of at most ``vocab_size`` tokens from the training texts of one language.
 
         The same texts give the same vocabulary in the same order, whatever the order of the texts. Letters count
-        towards the size, and all of them are in it, also where there are more. Only the algorithm of the base
-        tokenizer is used, not its vocabulary: texts are normalised and cut into words just as it does.
+        towards the size, and all of them are in it, also where there are more. Of the base tokenizer the algorithm is
+        used, not the vocabulary: texts are normalised and cut into words just as it does. What is learnt is to stand
+        behind ``old``, which a kind may look at.
         """
 
     def read(self, tokenizer: Tokenizer) -> Vocabulary:

@@ -39,15 +39,18 @@ def kind_of(tokenizer: Tokenizer) -> Kind:
     )
 
 
-def learn_vocabulary(texts: Iterable[str], base: Tokenizer, vocab_size: int) -> Vocabulary:
+def learn_vocabulary(
+    texts: Iterable[str], base: Tokenizer, vocab_size: int, old: Vocabulary | None = None
+) -> Vocabulary:
     """Learn a vocabulary from the training texts of one language; see ``Kind.learn``.
 
     Args:
         texts: training captions only; nothing of a test set may come in here.
         base: the base model's tokenizer; only its algorithm is used, not its vocabulary.
         vocab_size: the papers use 10,000.
+        old: what it is to stand behind; nothing by default.
     """
-    return kind_of(base).learn(texts, base, vocab_size)
+    return kind_of(base).learn(texts, base, vocab_size, old or Vocabulary(()))
 
 
 def read_vocabulary(tokenizer: Tokenizer) -> Vocabulary:

@@ -131,7 +131,9 @@ class Lexicon:
     def _append(self, texts: Iterable[str], vocab_size: int, initialiser: str, generator: torch.Generator) -> Growth:
         """Learn a vocabulary and append what is new."""
         make_rows = INITIALISERS[initialiser]
-        growth = merge_vocabularies(self.vocabulary, learn_vocabulary(texts, self.base_tokenizer, vocab_size))
+        growth = merge_vocabularies(
+            self.vocabulary, learn_vocabulary(texts, self.base_tokenizer, vocab_size, self.vocabulary)
+        )
         rows = make_rows(self.table, growth.new_tokens, generator)
         self.vocabulary = growth.vocabulary
         self.table = torch.cat([self.table, rows])

@@ -27,7 +27,7 @@ class Unigram:
         """See ``Kind``."""
         return bool(blank["model"]["type"] == "Unigram")
 
-    def learn(self, texts: Iterable[str], base: Tokenizer, vocab_size: int) -> Vocabulary:
+    def learn(self, texts: Iterable[str], base: Tokenizer, vocab_size: int, old: Vocabulary) -> Vocabulary:
         """See ``Kind``; most probable pieces first."""
         found = learn_pieces(count_words(texts, base), vocab_size)
         return Vocabulary(tuple(piece for piece, _ in found), (), tuple(score for _, score in found))

@@ -21,7 +21,7 @@ class WordPiece:
         """See ``Kind``."""
         return bool(blank["model"]["type"] == "WordPiece")
 
-    def learn(self, texts: Iterable[str], base: Tokenizer, vocab_size: int) -> Vocabulary:
+    def learn(self, texts: Iterable[str], base: Tokenizer, vocab_size: int, old: Vocabulary) -> Vocabulary:
         """See ``Kind``; merges of a BPE make the tokens, as in the library, and are then forgotten.
 
         Every letter is a token, and with the mark of a continuation another one where it can stand inside a word: so no
