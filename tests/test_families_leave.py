@@ -1,6 +1,8 @@
 """Every family leaves to other tools, as the program of its README.md loads it; what a tool cannot run is refused."""
 
 import pytest
+import torch
+import transformers
 
 import babelclip
 from babelclip.encoders import load_encoder
@@ -37,6 +39,24 @@ def test_transformers_has_the_vectors(name, families, tmp_path, monkeypatch):
         texts, images = run_example(tmp_path / "out" / tag / "README.md", TEXTS, photo, monkeypatch)
         assert_close(texts, polyglot.encode_texts(TEXTS, language=tag), 1e-6)
         assert_close(images, polyglot.encode_images([photo]), 1e-6)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_english_is_that_of_the_untouched_model(name, families, tmp_path, monkeypatch):
+    """As transformers has it from the model's own files, within 1e-6."""
+    encoder, texts = families(name).encoder, ["a red square", "the blue wall", "a"]
+    export_model(families(name), tmp_path / "out", to="transformers", languages=["en"])
+    found, _ = run_example(tmp_path / "out" / "en" / "README.md", texts, write_photo(tmp_path), monkeypatch)
+    model = getattr(transformers, encoder.architecture).from_pretrained(encoder.source)
+    whole = encoder.frame.padding is not None
+    inputs = transformers.AutoTokenizer.from_pretrained(encoder.source)(
+        texts, padding="max_length" if whole else True, max_length=encoder.frame.max_length, truncation=True,
+        return_tensors="pt",
+    )  # fmt: skip
+    wanted = ("input_ids",) if whole else ("input_ids", "attention_mask")  # SigLIP reads padding: it has no mask
+    with torch.inference_mode():
+        expected = model.get_text_features(**{key: inputs[key] for key in wanted}).pooler_output
+    assert_close(found, expected, 1e-6)
 
 
 @pytest.mark.parametrize("name", sorted(set(MAKERS) - NO_GRAPH))

@@ -10,9 +10,12 @@ import pytest
 import torch
 from transformers import AutoTokenizer, CLIPModel
 
+import babelclip
+from babelclip.encoders import load_encoder
 from babelclip.export import export_model
 from exports import TEXTS, assert_close, example, learn_packs, write_photo
 from foreign import python_of, run
+from model_families import write_model
 
 SAVE = """
 import importlib.util, sys
@@ -48,6 +51,29 @@ def test_an_export_is_used_as_its_readme_says_without_babelclip(target, polyglot
             found = np.load(out / "vectors.npz")
             assert_close(found["texts"], model.encode_texts(TEXTS, language=tag), 1e-5)
             assert_close(found["images"], model.encode_images([photo]), TARGETS[target])
+
+
+@pytest.mark.parametrize(("name", "targets"), [
+    ("siglip", ("transformers", "onnx")), ("siglip2", ("transformers",)), ("chinese_clip", ("transformers", "onnx")),
+    ("altclip", ("transformers", "onnx")), ("metaclip_2", ("transformers", "onnx", "open_clip")),
+    ("two towers, BERT", ("transformers",)),
+])  # fmt: skip
+def test_other_families_are_used_as_their_readme_says_without_babelclip(name, targets, corpora, tmp_path):
+    photo = write_photo(tmp_path)
+    write_model(name, tmp_path / "model")
+    encoder = load_encoder(tmp_path / "model", device="cpu")
+    examples = {"de": babelclip.Student(encoder).examples("de", corpora["de"])}
+    polyglot = learn_packs(encoder, examples, {"de": "lora"})
+    for target in targets:
+        python_of(target)  # skips before anything is done
+        for tag in ("en", "de"):
+            out = tmp_path / f"{target}-{tag}"
+            places = export_model(polyglot, out, to=target, languages=[tag])
+            folder = places[tag] if (places[tag] / "README.md").is_file() else out
+            run(target, example(folder / "README.md", TEXTS, photo) + SAVE, folder)
+            found = np.load(folder / "vectors.npz")
+            assert_close(found["texts"], polyglot.encode_texts(TEXTS, language=tag), 1e-5)
+            assert_close(found["images"], polyglot.encode_images([photo]), TARGETS[target])
 
 
 def test_open_clip_has_english_of_the_base_model(polyglot, pictoclip, tmp_path):

@@ -18,6 +18,7 @@ from babelclip.errors import FormatError, ModelError, SettingError, UnknownNameE
 from babelclip.lexicon import MultilingualLexicon, read_multilingual
 from babelclip.lexicon.store import load_lexicon
 from babelclip.methods import compose
+from fake_hub import fake_hub
 from towers import LANGUAGES, TEXTS, assert_close
 
 METHOD = "mla(start=uniform)+nlt(rate=0.01,epochs=1)+le(rate=0.001)"
@@ -35,6 +36,21 @@ def test_rows_are_the_word_embeddings_of_the_language_model(tiny, language_model
     assert random.table.shape == (count, 12)
     assert float(random.table.std()) == pytest.approx(0.02, rel=0.1)
     assert torch.equal(random.table, read_multilingual(language_model, base_lexicon(tiny), width=12).table)
+
+
+def test_a_hub_id_is_fetched_and_pickles_are_refused(tiny, language_model, tmp_path):
+    native = base_lexicon(tiny)
+    expected = read_multilingual(language_model, native)
+    with fake_hub(tmp_path / "cache") as hub:
+        commit = hub.add("some/bert", language_model)
+        hub.add("some/bert", shutil.copytree(language_model, tmp_path / "newer", ignore=lambda *_: ["tokenizer.json"]))
+        assert read_multilingual(f"some/bert@{commit}", native).fingerprint == expected.fingerprint
+        pickled = shutil.copytree(language_model, tmp_path / "pickled")
+        (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
+        hub.add("some/pickles", pickled)
+        for source in ("some/pickles", pickled):
+            with pytest.raises(ModelError, match="its weights are pickled"):
+                read_multilingual(source, native)
 
 
 def test_a_tokenizer_alone_starts_from_random_rows_of_the_towers_width(tiny, language_model, tmp_path):

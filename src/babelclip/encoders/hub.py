@@ -55,7 +55,7 @@ class HubName:
         return self.repository if self.revision is None else f"{self.repository}@{self.revision}"
 
 
-def fetch_model(name: HubName, *, offline: bool = False) -> Path:
+def fetch_model(name: HubName, *, offline: bool = False, pictures: bool = True) -> Path:
     """Return the folder of a model's files in the hub's cache; what is not there yet is fetched.
 
     A commit that is cached whole is not asked for again. Where the hub cannot be reached, what is cached is used.
@@ -63,12 +63,13 @@ def fetch_model(name: HubName, *, offline: bool = False) -> Path:
     Args:
         name: of the model; the folder is called as the commit that its revision is.
         offline: use what is cached, and ask nobody; so is it too where ``HF_HUB_OFFLINE`` is set.
+        pictures: whether it must say how pictures are prepared; a language model does not.
 
     Raises:
         ModelError: there is no such repository or revision, it has no weights in safetensors, or something is not
             cached that would be needed; says what is missing.
     """
-    if name.fixed and (cached := cached_folder(name)) is not None and not missing_files(cached):
+    if name.fixed and (cached := cached_folder(name)) is not None and not missing_files(cached, pictures=pictures):
         return cached
     with reaching(name):
         held = list_files(name, offline=offline)
@@ -78,7 +79,7 @@ def fetch_model(name: HubName, *, offline: bool = False) -> Path:
             if cached is None or cached.name != held.commit or not all((cached / file).exists() for file in wanted):
                 cached = fetch_files(name, wanted)
             return cached
-    return _whole_in_cache(name)
+    return _whole_in_cache(name, pictures=pictures)
 
 
 def fetch_small(name: HubName) -> Path:
@@ -233,11 +234,11 @@ def cached_folder(name: HubName) -> Path | None:
         return None
 
 
-def _whole_in_cache(name: HubName) -> Path:
+def _whole_in_cache(name: HubName, *, pictures: bool) -> Path:
     folder = cached_folder(name)
     if folder is None:
         raise _not_cached(name)
-    if missing := missing_files(folder):
+    if missing := missing_files(folder, pictures=pictures):
         raise ModelError(
             f"{str(name)!r} is not cached whole, and the hub is not asked or cannot be reached: it lacks "
             f"{', '.join(missing)}",
@@ -246,15 +247,16 @@ def _whole_in_cache(name: HubName) -> Path:
     return folder
 
 
-def missing_files(folder: Path) -> list[str]:
-    """Return what a folder lacks to be a model's: config, weights, tokenizer, picture preparation."""
+def missing_files(folder: Path, *, pictures: bool = True) -> list[str]:
+    """Return what a folder lacks to be a model's: config, weights, tokenizer and, where wanted, picture preparation."""
     from babelclip.encoders.facts import PREPARATION
     from babelclip.encoders.model_config import CONFIG, OPEN_CLIP_CONFIG
 
     found = [] if has_weights(folder) else [f"weights ({WEIGHTS})"]
     if (folder / OPEN_CLIP_CONFIG).is_file() and not (folder / CONFIG).is_file():
         return found
-    kinds = {"config": (CONFIG,), "tokenizer": TOKENIZERS, "picture preparation": PREPARATION}
+    kinds = {"config": (CONFIG,), "tokenizer": TOKENIZERS}
+    kinds |= {"picture preparation": PREPARATION} if pictures else {}
     lacking = {kind: names[0] for kind, names in kinds.items() if not any((folder / one).is_file() for one in names)}
     return [*(f"{kind} ({name})" for kind, name in lacking.items()), *found]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from babelclip import __version__
 from babelclip.export.facts import base_name
+from babelclip.export.leaving import check_family
 from babelclip.languages import NATIVE, language_name
 
 if TYPE_CHECKING:
@@ -49,13 +50,13 @@ def write_card(encoder: DualEncoder, leavings: Sequence[Leaving], usage: Usage) 
     tags = [tag for one in leavings for tag in one.languages]
     cards = {card.language: card for one in leavings for card in one.cards}
     shared = any(one.shared for one in leavings)
-    base = base_name(encoder)
+    base, kind = base_name(encoder), check_family(encoder).architecture.removesuffix("Model")
     names = [language_name(tag) for tag in tags]
     lines = [
         "---", "language:", *(f"- {json.dumps(tag)}" for tag in tags), f"library_name: {usage.library}",
-        "pipeline_tag: zero-shot-image-classification", "tags:", "- clip", "- babelclip", "---", "",
+        "pipeline_tag: zero-shot-image-classification", "tags:", f"- {kind.lower()}", "- babelclip", "---", "",
         f"# {', '.join(names)}: {base}", "",
-        f"A CLIP for texts in {', '.join(names)} and for pictures, exported by babelclip {__version__}; it is loaded "
+        f"A {kind} for texts in {', '.join(names)} and for pictures, exported by babelclip {__version__}; it is loaded "
         "without babelclip. Texts and pictures have vectors in one space; the closer, the better they fit.",
         "",
         f"- Languages: {', '.join(tags)}",

@@ -130,8 +130,8 @@ def _from_hub(cargo: Cargo, repository: str) -> list[str]:
     hub = f'"hf-hub:{repository}"' if top else f'f"local-dir:{{folder}}/{place}"'
     inside = "" if top else f', subfolder="{place}"'
     lines = {
-        "transformers": "from transformers import AutoProcessor, CLIPModel\n\n"
-        f'model = CLIPModel.from_pretrained("{repository}"{inside})\n'
+        "transformers": "from transformers import AutoModel, AutoProcessor\n\n"
+        f'model = AutoModel.from_pretrained("{repository}"{inside})\n'
         f'processor = AutoProcessor.from_pretrained("{repository}"{inside}, backend="pil")',
         "sentence-transformers": "from sentence_transformers import SentenceTransformer\n\n"
         f'model = SentenceTransformer("{repository}")' if top
@@ -152,7 +152,7 @@ def _of_packs(cargo: Cargo, repository: str) -> str:
     several = f"my-{repository.split('/')[1]}"
     lines = [
         f"# {', '.join(names)} for {cargo.base}", "",
-        f"Language packs of babelclip {__version__}: each teaches the CLIP "
+        f"Language packs of babelclip {__version__}: each teaches the model "
         f"{cargo.base} one language. English texts and all pictures keep the base model's vectors, bit for bit.", "",
         f"- Languages: {', '.join(cargo.languages)}; with English, which the base model brings",
         f"- Base model: {cargo.base}, fingerprint {cargo.fingerprint}; it is not in this repository",

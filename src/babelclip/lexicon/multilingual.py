@@ -13,6 +13,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from babelclip.encoders.frame import Frame
+from babelclip.encoders.headers import weight_files
+from babelclip.encoders.hub import HubName, fetch_model
 from babelclip.errors import ModelError, SettingError, UnknownNameError
 from babelclip.lexicon.lexicon import Lexicon
 from babelclip.lexicon.merge import Growth
@@ -101,7 +103,8 @@ def read_multilingual(source: Path | str, native: Lexicon, *, width: int | None 
     """Read tokenizer and word embeddings of a multilingual language model, such as M-BERT.
 
     Args:
-        source: a folder in the format of ``transformers``, or a hub id. Of the model only the word embeddings are kept.
+        source: a folder in the format of ``transformers``, or a hub id, ``owner/name`` or ``owner/name@revision``. Only
+            the word embeddings of the model are kept, read from safetensors alone.
         native: the base model's own lexicon.
         width: start from random rows of this width instead, N(0, 0.02^2), always the same; also where a folder has no
             weights: then the default is the width of the base model's rows.
@@ -112,16 +115,22 @@ def read_multilingual(source: Path | str, native: Lexicon, *, width: int | None 
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     folder = Path(source)
-    if not folder.is_dir() and str(source).count("/") != 1:
-        raise ModelError(
-            f"there is no folder {str(source)!r}", fix="Give a folder with tokenizer.json, or a hub id (owner/name)."
-        )
+    if not folder.is_dir():
+        name = HubName.read(str(source))
+        if name is None:
+            raise ModelError(
+                f"there is no folder {str(source)!r}",
+                fix="Give a folder with tokenizer.json, or a hub id (owner/name).",
+            )
+        folder = fetch_model(name, pictures=False)
     try:
-        if folder.is_dir() and not (folder / "tokenizer_config.json").is_file():
+        if not (folder / "tokenizer_config.json").is_file():
             whole: Any = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
         else:
-            whole = AutoTokenizer.from_pretrained(source)
-        rows = None if width or not _has_weights(folder) else _word_embeddings(source)
+            whole = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        rows = None if width or not _has_weights(folder) else _word_embeddings(folder)
+    except ModelError:
+        raise
     except Exception as error:  # the libraries raise plain exceptions for damaged files
         reason = " ".join(str(error).split())[:300]
         raise ModelError(
@@ -155,17 +164,22 @@ def _special(whole: Any, tokenizer: Tokenizer, names: Sequence[str]) -> int | No
 
 
 def _has_weights(folder: Path) -> bool:
-    """Whether a model comes with the tokenizer; a hub id always has one."""
-    return not folder.is_dir() or any(folder.glob("*.safetensors"))
+    """Whether a model lies beside the tokenizer.
+
+    Raises:
+        ModelError: it is pickled, or a part of it is missing.
+    """
+    some = any(folder.glob("*.safetensors*")) or any(folder.glob("*.bin"))
+    return some and bool(weight_files(folder))
 
 
-def _word_embeddings(source: Path | str) -> Tensor:
+def _word_embeddings(folder: Path) -> Tensor:
     """The word embeddings of a language model, without its positions and norms."""
     from transformers import AutoModel
 
     from babelclip.encoders.encoder import without_progress_bar
 
     with without_progress_bar():
-        model = AutoModel.from_pretrained(source, dtype=torch.float32)
+        model = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False)
     rows: Tensor = model.get_input_embeddings().weight.detach()
     return rows
