@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from babelclip.encoders.frame import Frame
 from babelclip.errors import ModelError
 from babelclip.lexicon import Lexicon, Vocabulary, learn_vocabulary, merge_vocabularies, tokenise
 from babelclip.lexicon.kinds import build_tokenizer, kind_of, read_vocabulary
@@ -21,7 +22,7 @@ THAI = texts_of("th")
 def start(tokenizer, bos, eos, rows=None):
     count = rows or tokenizer.get_vocab_size(with_added_tokens=True)
     ids = [tokenizer.token_to_id(one) if isinstance(one, str) else one for one in (bos, eos)]
-    return Lexicon.from_base(tokenizer, torch.zeros(count, 2), bos=ids[0], eos=ids[1], max_length=77)
+    return Lexicon.from_base(tokenizer, torch.zeros(count, 2), Frame(*ids, 77))
 
 
 def grow(lexicon, language, texts):
@@ -42,7 +43,7 @@ def test_whole_words_and_gaps_are_refused():
     gaps = Tokenizer(models.WordPiece({"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "a": 7}, unk_token="[UNK]"))
     with pytest.raises(ModelError, match="has 4 tokens but ids up to 7"):
         read_vocabulary(gaps)
-    with pytest.raises(ModelError, match="only ids below that, but start 1 and end 600"):
+    with pytest.raises(ModelError, match="special tokens have ids up to 600"):
         start(wordpiece(), 1, 600, rows=700)
 
 

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 import shutil
-from copy import copy
 from functools import partial
 from types import SimpleNamespace
 
@@ -25,6 +24,7 @@ from babelclip.training import Checkpoints
 from babelclip.training.pairs import Pairs
 from babelclip.training.tune import TuneSettings, tune_english
 from babelclip.training.tuner import Tuner
+from fake_hub import fake_hub
 
 SHORT = TuneSettings(epochs=3, batch_size=8, learning_rate=1e-3)
 
@@ -220,15 +220,14 @@ def test_the_folder_is_an_ordinary_model(tiny, tiny_folder, tuned_folder, englis
     assert not list(tuned_folder.parent.glob(".*")), "nothing temporary stays"
 
 
-def test_files_of_a_hub_are_written_anew_and_mean_the_same(tiny, tiny_folder, tmp_path, monkeypatch):
-    encoder = copy(tiny)
-    encoder.source = "owner/tiny"
-    own = AutoTokenizer.from_pretrained(tiny_folder)
-    given = SimpleNamespace(from_pretrained=lambda _: own)
-    with monkeypatch.context() as patch:
-        patch.setattr("transformers.AutoTokenizer", given)
-        encoder.write_whole(tiny.load_whole(), tmp_path)
-    assert load_encoder(tmp_path, device="cpu").fingerprint == tiny.fingerprint
+def test_a_model_of_a_hub_is_written_whole(tiny, tiny_folder, tmp_path):
+    with fake_hub(tmp_path / "cache") as hub:
+        hub.add("owner/tiny", tiny_folder)
+        encoder = load_encoder("owner/tiny", device="cpu")
+        encoder.write_whole(encoder.load_whole(), tmp_path / "out")
+    assert load_encoder(tmp_path / "out", device="cpu").fingerprint == tiny.fingerprint
+    assert {one.name for one in (tmp_path / "out").iterdir()} >= {one.name for one in tiny_folder.iterdir()}
+    assert not any(one.is_symlink() for one in (tmp_path / "out").iterdir())
 
 
 def test_nothing_half_written_stays(tiny, english, tmp_path, monkeypatch):

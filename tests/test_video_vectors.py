@@ -72,7 +72,7 @@ def test_pictures_alone_are_encoded_as_before(captions, tiny):
     for start in range(0, len(pictures), 10):
         opened = [Image.open(file).convert("RGB") for file in pictures[start : start + 10]]
         with torch.inference_mode():
-            pixels = tiny._processor(images=opened, return_tensors="pt")["pixel_values"]
+            pixels = tiny.processor(images=opened, return_tensors="pt")["pixel_values"]
             expected.append(tiny._model.get_image_features(pixel_values=pixels).pooler_output)
     assert torch.equal(tiny.encode_images(pictures, batch_size=10), torch.cat(expected))
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 BESIDE = (
     "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json",
-    "added_tokens.json", "preprocessor_config.json", "processor_config.json",
+    "added_tokens.json", "vocab.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model",
+    "preprocessor_config.json", "processor_config.json",
 )  # fmt: skip
 """Files that a model has beside its weights and config: tokenizer and picture preparation."""
 
