@@ -42,7 +42,7 @@ def models_page() -> str:
     def mark(said: str) -> str:
         if said == PASSED:
             return "✓"
-        reason = re.sub(r"^it is an? \w+, and ", "", said)  # the row says which model it is
+        reason = re.sub(r"^it is of class \w+, and ", "", said)  # the row says which model it is
         if reason not in reasons:
             reasons.append(reason)
         return f"({reasons.index(reason) + 1})"

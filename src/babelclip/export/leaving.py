@@ -160,7 +160,7 @@ def check_clip(encoder: DualEncoder, tool: str, *kinds: type[FrozenEncoder]) -> 
     if not isinstance(encoder, (ClipEncoder, *kinds)):
         kind = getattr(encoder, "architecture", "model of another kind")
         raise ModelError(
-            f"{encoder.name!r} is a {kind}, and {tool} has a place for the two towers of CLIP alone",
+            f"{encoder.name!r} is of class {kind}, and {tool} has a place for the two towers of CLIP alone",
             fix="Take --to transformers or onnx, or use the model through babelclip (Python, search, serve).",
         )
 
