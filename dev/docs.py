@@ -42,10 +42,10 @@ SPEED_NOTES = """
 - **Share of a product**: floating-point operations of the matrix products that were done (`FrozenTextTower.flops`) in
   the time of the whole step, against what the machine sustains in a plain product of the same type between the turns.
 - **Recalls**: both directions, features given, against sorting every row and every column.
-- **Two machines**: what babelclip saves is memory traffic, so the ratio is large where memory is slow against arithmetic.
-  On the EPYC a step of `b32` does 76 to 84 % of the plain product's operations a second in float32, so that no way of
-  working could be much more than a quarter faster there; with bfloat16 it is 44 %, of a product that is 2.3 times as
-  fast."""
+- **Two machines**: what babelclip saves is memory traffic, so the ratio is large where memory is slow against
+  arithmetic. On the EPYC a step of `b32` does 76 to 84 % of the plain product's operations a second in float32, so that
+  no way of working could be much more than a quarter faster there. Its line of bfloat16 is from a later run than the
+  others: attention is computed in float32 since (44 % before, 83 texts/s)."""
 
 
 def cli_page() -> str:

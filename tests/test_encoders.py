@@ -7,6 +7,7 @@ from transformers import AutoTokenizer, CLIPModel, CLIPTextConfig, CLIPTextModel
 
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders import encode_tokens, load_encoder, open_picture
+from babelclip.encoders.arranged import attend
 from babelclip.encoders.frozen import FrozenTextTower
 from babelclip.encoders.layout import lay_out
 from babelclip.encoders.tower import first_ends, pad
@@ -179,3 +180,15 @@ def test_a_picture_bomb_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(DataError, match="too large"):
         open_picture(tmp_path / "bomb.png")
+
+
+def test_attention_in_bfloat16_is_computed_in_float32_on_a_cpu():
+    chance = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(2, 4, 9, 16, generator=chance).bfloat16() for _ in range(3))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = attend(query, key, value, is_causal=True)
+    exact = torch.nn.functional.scaled_dot_product_attention(
+        query.double(), key.double(), value.double(), is_causal=True
+    )
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, exact.bfloat16())

@@ -6,9 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
-from babelclip.encoders.arranged import ArrangedTower, Head, Layer, Modules, affine_of, bias_of, put_before
+from babelclip.encoders.arranged import ArrangedTower, Head, Layer, Modules, affine_of, attend, bias_of, put_before
 from babelclip.encoders.insert import Prefix, TowerBuild
 from babelclip.encoders.layout import Layout, lay_out, lay_out_apart
 
@@ -51,10 +50,10 @@ class FrozenTextTower(ArrangedTower):
         if not self.build.causal:
             return super()._attend(query, key, value, layout, prefix)
         if prefix is None:
-            return scaled_dot_product_attention(query, key, value, is_causal=True)
+            return attend(query, key, value, is_causal=True)
         seen = torch.ones(1, 1, layout.length, layout.length, dtype=torch.bool, device=query.device).tril()
         key, value, seen = put_before(prefix, key, value, seen)
-        return scaled_dot_product_attention(query, key, value, attn_mask=seen)
+        return attend(query, key, value, attn_mask=seen)
 
 
 def clip_blocks(text_model: Any) -> list[Modules]:
