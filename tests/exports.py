@@ -36,6 +36,14 @@ def learn_packs(encoder, examples, methods):
     return empty
 
 
+def learn_shared(encoder, examples):
+    """A student that has learnt German and Russian into one lexicon."""
+    student = babelclip.Student(encoder)
+    for tag in ("de", "ru"):
+        student.learn(tag, examples[tag], method="cll+teir", settings=QUICK)
+    return student
+
+
 def write_photo(folder: Path) -> Path:
     """A picture that is no square, with more than one colour."""
     photo = Image.new("RGB", (50, 37), "orange")

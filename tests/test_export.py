@@ -20,7 +20,7 @@ from babelclip.encoders.find import find_model
 from babelclip.errors import BabelclipError, MissingExtraError, ModelError, SettingError, UnknownNameError
 from babelclip.export import TARGETS, export_model, text_tower
 from babelclip.packs import Polyglot, load_polyglot
-from exports import QUICK, TEXTS, assert_close, learn_packs, run_example, write_photo
+from exports import QUICK, TEXTS, assert_close, learn_packs, learn_shared, run_example, write_photo
 from test_cli import invoke
 
 
@@ -31,10 +31,7 @@ def polyglot(tiny, examples):
 
 @pytest.fixture(scope="module")
 def student(tiny, examples):
-    made = babelclip.Student(tiny)
-    for tag in ("de", "ru"):
-        made.learn(tag, examples[tag], method="cll+teir", settings=QUICK)
-    return made
+    return learn_shared(tiny, examples)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from babelclip.evaluation import read_results, write_results
 from babelclip.export import export_packs, export_scores
 from babelclip.packs import Polyglot, install_pack, load_pack
 from babelclip.report.export import clip_benchmark_rows
-from exports import QUICK, TEXTS, assert_close, learn_packs
+from exports import QUICK, TEXTS, assert_close, learn_packs, learn_shared
 from test_cli import invoke
 
 RECORDED = Path(__file__).parents[1] / "bench" / "results" / "table-packs.json"
@@ -27,10 +27,7 @@ def polyglot(tiny, examples):
 
 @pytest.fixture(scope="module")
 def student(tiny, examples):
-    made = babelclip.Student(tiny)
-    for tag in ("de", "ru"):
-        made.learn(tag, examples[tag], method="cll+teir", settings=QUICK)
-    return made
+    return learn_shared(tiny, examples)
 
 
 def test_installed_packs_come_out_as_they_went_in(polyglot, tiny, tiny_folder, tmp_path):

@@ -13,7 +13,29 @@ from babelclip.lexicon.plain import can_end, read_tokens, take_out, with_model
 from babelclip.lexicon.vocabulary import Vocabulary
 
 
-class ByteLevelBpe:
+class ByMerges:
+    """What the kinds of BPE share: a vocabulary of tokens and merges."""
+
+    def read(self, tokenizer: Tokenizer) -> Vocabulary:
+        """See ``Kind``."""
+        merges = json.loads(tokenizer.to_str())["model"]["merges"]
+        return Vocabulary(read_tokens(tokenizer), tuple((a, b) for a, b in merges))
+
+    def build(self, base: Tokenizer, vocabulary: Vocabulary) -> Tokenizer:
+        """See ``Kind``; pieces are cut by the merges in the order given."""
+        blank = take_out(base)
+        return with_model(blank, make_model(blank, vocabulary))
+
+    def cut(self, base: Tokenizer, vocabulary: Vocabulary, tokens: Sequence[str]) -> list[list[int]]:
+        """See ``Kind``; a token without the mark of a word's end is cut as the beginning or middle of a word."""
+        return cut_by_merges(take_out(base), vocabulary, tokens)
+
+    def flaw(self, base: Tokenizer, old: Vocabulary, new: Vocabulary) -> str | None:
+        """See ``Kind``; merges make known tokens of known ones."""
+        return flaw_of_merges(take_out(base), old, new)
+
+
+class ByteLevelBpe(ByMerges):
     """BPE over bytes."""
 
     name = "byte-level BPE"
@@ -36,30 +58,12 @@ class ByteLevelBpe:
             list(texts), blank, vocab_size=vocab_size, first=specials, suffix=suffix, prefix=prefix, order=order
         )
 
-    def read(self, tokenizer: Tokenizer) -> Vocabulary:
-        """See ``Kind``."""
-        merges = json.loads(tokenizer.to_str())["model"]["merges"]
-        return Vocabulary(read_tokens(tokenizer), tuple((a, b) for a, b in merges))
-
-    def build(self, base: Tokenizer, vocabulary: Vocabulary) -> Tokenizer:
-        """See ``Kind``; pieces are cut by the merges in the order given."""
-        blank = take_out(base)
-        return with_model(blank, make_model(blank, vocabulary))
-
-    def cut(self, base: Tokenizer, vocabulary: Vocabulary, tokens: Sequence[str]) -> list[list[int]]:
-        """See ``Kind``; a token without the mark of a word's end is cut as the beginning or middle of a word."""
-        return cut_by_merges(take_out(base), vocabulary, tokens)
-
     def problem(self, base: Tokenizer, vocabulary: Vocabulary, eos: int) -> str | None:
         """See ``Kind``."""
         probe = self.build(base, vocabulary)
         if can_end(probe, eos):
             return "the base vocabulary cannot write every byte, so unknown text would end a caption early"
         return None
-
-    def flaw(self, base: Tokenizer, old: Vocabulary, new: Vocabulary) -> str | None:
-        """See ``Kind``; merges make known tokens of known ones."""
-        return flaw_of_merges(take_out(base), old, new)
 
 
 BYTE_LEVEL_BPE = ByteLevelBpe()

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from tokenizers import Tokenizer
 
-from babelclip.lexicon.bpe import cut_by_merges, flaw_of_merges, make_model, marks
+from babelclip.lexicon.bpe import ByMerges, make_model, marks
 from babelclip.lexicon.merging import learn_merges
-from babelclip.lexicon.plain import can_end, read_tokens, take_out, with_model
+from babelclip.lexicon.plain import can_end, take_out
 from babelclip.lexicon.vocabulary import Vocabulary
 from babelclip.lexicon.words import count_words, split_for_learning
 
 
-class CharacterBpe:
+class CharacterBpe(ByMerges):
     """BPE over characters."""
 
     name = "BPE over characters"
@@ -57,20 +56,6 @@ class CharacterBpe:
         merges = ((spell(left), spell(right)) for left, right in learnt.merges)
         return Vocabulary(tuple(dict.fromkeys([*letters, *new])), tuple(dict.fromkeys(merges)))
 
-    def read(self, tokenizer: Tokenizer) -> Vocabulary:
-        """See ``Kind``."""
-        merges = json.loads(tokenizer.to_str())["model"]["merges"]
-        return Vocabulary(read_tokens(tokenizer), tuple((a, b) for a, b in merges))
-
-    def build(self, base: Tokenizer, vocabulary: Vocabulary) -> Tokenizer:
-        """See ``Kind``; pieces are cut by the merges in the order given."""
-        blank = take_out(base)
-        return with_model(blank, make_model(blank, vocabulary))
-
-    def cut(self, base: Tokenizer, vocabulary: Vocabulary, tokens: Sequence[str]) -> list[list[int]]:
-        """See ``Kind``."""
-        return cut_by_merges(take_out(base), vocabulary, tokens)
-
     def problem(self, base: Tokenizer, vocabulary: Vocabulary, eos: int) -> str | None:
         """See ``Kind``."""
         probe = self.build(base, vocabulary)
@@ -81,10 +66,6 @@ class CharacterBpe:
         if eos == unknown or can_end(probe, eos):
             return "the base tokenizer writes the end-of-text token for unknown text, which would end a caption early"
         return None
-
-    def flaw(self, base: Tokenizer, old: Vocabulary, new: Vocabulary) -> str | None:
-        """See ``Kind``; merges make known tokens of known ones."""
-        return flaw_of_merges(take_out(base), old, new)
 
 
 CHARACTER_BPE = CharacterBpe()
