@@ -15,7 +15,7 @@ from babelclip.encoders import load_encoder
 from babelclip.export import export_model
 from exports import TEXTS, assert_close, example, learn_packs, write_photo
 from foreign import python_of, run
-from model_families import write_model
+from models_page import make
 
 SAVE = """
 import importlib.util, sys
@@ -56,11 +56,13 @@ def test_an_export_is_used_as_its_readme_says_without_babelclip(target, polyglot
 @pytest.mark.parametrize(("name", "targets"), [
     ("siglip", ("transformers", "onnx")), ("siglip2", ("transformers",)), ("chinese_clip", ("transformers", "onnx")),
     ("altclip", ("transformers", "onnx")), ("metaclip_2", ("transformers", "onnx", "open_clip")),
-    ("two towers, BERT", ("transformers",)),
+    ("two towers, BERT", ("transformers",)), ("clip, WordPiece", ("open_clip", "sentence-transformers")),
+    ("clip, Unigram", ("open_clip", "sentence-transformers")), ("open_clip", ("open_clip", "sentence-transformers")),
+    ("clip, Gemma's words", ("open_clip", "sentence-transformers")),
 ])  # fmt: skip
 def test_other_families_are_used_as_their_readme_says_without_babelclip(name, targets, corpora, tmp_path):
     photo = write_photo(tmp_path)
-    write_model(name, tmp_path / "model")
+    make(name, tmp_path / "model")
     encoder = load_encoder(tmp_path / "model", device="cpu")
     examples = {"de": babelclip.Student(encoder).examples("de", corpora["de"])}
     polyglot = learn_packs(encoder, examples, {"de": "lora"})

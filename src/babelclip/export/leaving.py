@@ -161,7 +161,7 @@ def check_clip(encoder: DualEncoder, tool: str, *kinds: type[FrozenEncoder]) -> 
         kind = getattr(encoder, "architecture", "model of another kind")
         raise ModelError(
             f"{encoder.name!r} is of class {kind}, and {tool} has a place for the two towers of CLIP alone",
-            fix="Take --to transformers or onnx, or use the model through babelclip (Python, search, serve).",
+            fix="Take --to transformers, or use the model through babelclip (Python, search, serve).",
         )
 
 
