@@ -110,15 +110,35 @@ def test_a_second_call_runs_only_what_is_new(content, where, tmp_path):
     assert first.runs[0] in both.runs
 
 
-def test_incremental_evaluation_equals_the_full_one_bit_for_bit(content, where, tmp_path):
+@pytest.mark.parametrize("methods", [["cll+teir"], ["packs", "packs-routed"]])
+def test_incremental_evaluation_equals_the_full_one_bit_for_bit(methods, content, where, tmp_path):
     parts = {}
     for incremental in (True, False):
-        plan = make_plan({**content, "methods": ["cll+teir"], "incremental": incremental})
+        plan = make_plan({**content, "methods": methods, "incremental": incremental})
         parts[incremental] = run_bench(plan, where, tmp_path / str(incremental))
     assert without_cost(parts[True]) == without_cost(parts[False])
-    cost, full = (parts[each].runs[0].cost for each in (True, False))
-    assert cost.scored_texts == full.scored_texts == full.encoded_texts
-    assert cost.encoded_texts < full.encoded_texts, "Russian before its task has changed nothing"
+    for less, full in zip(*(parts[each].runs for each in (True, False)), strict=True):
+        assert less.cost.scored_texts == full.cost.scored_texts == full.cost.encoded_texts > less.cost.encoded_texts
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_packs_that_are_learnt_alike_are_learnt_once_and_measured_twice(jobs, content, where, tmp_path):
+    """Told and routed share one stream and have the results that each has in a stream of its own."""
+    methods, told = ["packs", "packs-routed", "packs+mla"], []
+    listener = Listener(finished=lambda job, runs, seconds: told.append((job.key, runs[0].method, seconds)))
+    together = run_bench(make_plan({**content, "methods": methods}), where, tmp_path / "one", jobs=jobs,
+                         listener=listener)  # fmt: skip
+    for method in methods:
+        run_bench(make_plan({**content, "methods": [method]}), where, tmp_path / "apart", jobs=jobs)
+    apart = run_bench(make_plan({**content, "methods": methods}), where, tmp_path / "apart")
+    assert [run.method for run in together.runs] == ["cll+packs", "cll+packs-routed", "cll+mla+packs"]
+    assert without_cost(together) == without_cost(apart)
+    seconds = {method: spent for _, method, spent in told}
+    assert len(told) == 3
+    assert seconds["cll+packs"] == seconds["cll+packs-routed"] != seconds["cll+mla+packs"]
+    assert [run.cost.train_s for run in together.runs[:2]] == [together.runs[0].cost.train_s] * 2
+    logs = sorted(file.parent.name for file in (tmp_path / "one").rglob("log.jsonl"))
+    assert logs == ["cll+mla+packs-as-given-seed0", "cll+packs-as-given-seed0"]
 
 
 def test_streams_side_by_side_give_the_same_results(content, where, tmp_path):

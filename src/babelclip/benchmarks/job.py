@@ -1,9 +1,9 @@
-"""One stream of a benchmark run, and its folder."""
+"""The streams of a benchmark run, and their folders."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from babelclip.errors import FormatError, SettingError
 from babelclip.evaluation import Run
 from babelclip.files import remove_temporaries, write_whole
 from babelclip.methods import compose
-from babelclip.packs.stream import run_packs
+from babelclip.packs.stream import learns_as, run_packs
 from babelclip.training import Checkpoints, JsonlLog, OnStep, StepReport
 
 RUN, LOG, LOCK = "run.json", "log.jsonl", ".lock"
@@ -58,12 +58,29 @@ class Listener:
     finished: Callable[[Job, list[Run], float], None] = lambda *_: None
 
 
-def run_job(
-    job: Job, prepared: Prepared, plan: Plan, out: Path, steps: OnStep | None, note: Callable[[str], None]
-) -> tuple[list[Run], float]:
-    """Run one stream to its end and keep its result; returns it and the seconds that it took."""
+def put_together(jobs: Iterable[Job]) -> list[list[Job]]:
+    """Return the streams to run: jobs of packs that are learnt alike share one, each other job has its own."""
+    streams: dict[Job, list[Job]] = {}
+    for job in jobs:
+        stack = compose(job.method)
+        same = replace(job, method=learns_as(stack)) if stack.isolated else job
+        streams.setdefault(same, []).append(job)
+    return list(streams.values())
+
+
+def run_stream_of(
+    jobs: Sequence[Job], prepared: Prepared, plan: Plan, out: Path, steps: OnStep | None, note: Callable[[str], None]
+) -> tuple[list[list[Run]], float]:
+    """Run the stream of some jobs (``put_together``) to its end and keep the results.
+
+    Its log and checkpoints lie in the folder of the first.
+
+    Returns:
+        The results of each job, and the seconds that all took together.
+    """
     started = time.perf_counter()
-    folder = out / "runs" / job.key
+    first, methods = jobs[0], [job.method for job in jobs]
+    folder = out / "runs" / first.key
     with alone(folder / LOCK, wait=5):  # of a killed run, processes may live on for a second
         remove_temporaries(folder)
         checkpoints = Checkpoints(folder / "checkpoints", note=note)
@@ -74,21 +91,23 @@ def run_job(
                 if steps is not None:
                     steps(step)
 
-            stages = [prepared.stages[language] for language in job.order]
-            settings = replace(plan.task_settings(), seed=job.seed)
-            if compose(job.method).isolated:
+            stages = [prepared.stages[language] for language in first.order]
+            settings = replace(plan.task_settings(), seed=first.seed)
+            if compose(first.method).isolated:
                 runs = run_packs(
-                    prepared.student, stages, method=job.method, settings=settings, on_step=tell,
-                    checkpoints=checkpoints,
+                    prepared.student, stages, method=methods, settings=settings, incremental=plan.incremental,
+                    on_step=tell, checkpoints=checkpoints,
                 ).runs  # fmt: skip
             else:
                 runs = run_stream(
-                    prepared.student, stages, method=job.method, settings=settings, incremental=plan.incremental,
+                    prepared.student, stages, method=first.method, settings=settings, incremental=plan.incremental,
                     on_step=tell, checkpoints=checkpoints,
                 ).runs  # fmt: skip
-        write_whole(folder / RUN, TypeAdapter(list[Run]).dump_json(runs, indent=1))
+        found = [[run for run in runs if run.method == method] for method in methods]
+        for job, own in zip(jobs, found, strict=True):
+            write_whole(out / "runs" / job.key / RUN, TypeAdapter(list[Run]).dump_json(own, indent=1))
         checkpoints.clear()
-    return runs, time.perf_counter() - started
+    return found, time.perf_counter() - started
 
 
 def read_run(file: Path) -> list[Run] | None:

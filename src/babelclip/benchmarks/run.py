@@ -1,4 +1,4 @@
-"""A benchmark run: every method, order and seed of a plan, one stream each, resumable, side by side if wanted.
+"""A benchmark run: every method, order and seed of a plan, resumable, side by side if wanted.
 
 OUT/bench.json            what all results in OUT have in common: code, data, base model, settings, threads
 OUT/runs/KEY/run.json     a finished stream; KEY is METHOD-ORDER-seedN
@@ -18,7 +18,7 @@ import torch
 
 from babelclip import __version__
 from babelclip.benchmarks import DATASETS
-from babelclip.benchmarks.job import LOCK, RUN, Job, Listener, alone, read_run, run_job
+from babelclip.benchmarks.job import LOCK, RUN, Job, Listener, alone, put_together, read_run, run_stream_of
 from babelclip.benchmarks.plan import Plan, order_languages
 from babelclip.benchmarks.prepare import Prepared, Where, prepare
 from babelclip.benchmarks.side_by_side import run_side_by_side
@@ -71,11 +71,15 @@ def run_bench(plan: Plan, where: Where, out: Path, *, jobs: int = 1, listener: L
         if jobs == 1:
             if prepared.student.encoder.device.type == "cpu":
                 keep_freed_memory()
-            for job in waiting:
-                steps = listener.steps(job.key) if listener.steps else None
-                listener.finished(job, *run_job(job, prepared, plan, out, steps, listener.note))
+            for together in put_together(waiting):
+                steps = listener.steps(together[0].key) if listener.steps else None
+                found_runs, seconds = run_stream_of(together, prepared, plan, out, steps, listener.note)
+                for job, runs in zip(together, found_runs, strict=True):
+                    listener.finished(job, runs, seconds)
         elif waiting:
-            run_side_by_side(waiting, plan, where, out, jobs=jobs, threads=common["threads"], listener=listener)
+            run_side_by_side(
+                put_together(waiting), plan, where, out, jobs=jobs, threads=common["threads"], listener=listener
+            )
         results = Results(
             version=__version__, code=code_fingerprint(), data=prepared.data,
             base=Base(

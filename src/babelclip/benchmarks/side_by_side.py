@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from babelclip.benchmarks import DATASETS
-from babelclip.benchmarks.job import LOG, Job, Listener, run_job
+from babelclip.benchmarks.job import LOG, Job, Listener, run_stream_of
 from babelclip.benchmarks.plan import Plan
 from babelclip.benchmarks.prepare import Where, prepare
 from babelclip.evaluation import Run
@@ -25,7 +25,7 @@ _worker: dict[str, Any] = {}
 
 
 def run_side_by_side(
-    waiting: list[Job], plan: Plan, where: Where, out: Path, *, jobs: int, threads: int, listener: Listener
+    waiting: list[list[Job]], plan: Plan, where: Where, out: Path, *, jobs: int, threads: int, listener: Listener
 ) -> None:
     """Run streams in ``jobs`` processes; the first failure ends all of them, and they can go on later."""
     before = active_children()
@@ -33,19 +33,21 @@ def run_side_by_side(
     with ProcessPoolExecutor(
         min(jobs, len(waiting)), mp_context=get_context("spawn"), initializer=_begin, initargs=arguments
     ) as pool:
-        running = {pool.submit(_work, job): job for job in waiting}
+        running = {pool.submit(_work, together): together for together in waiting}
         try:
             while running:
                 done, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
                 for one in done:
-                    job = running.pop(one)
-                    runs, seconds, notes = one.result()
+                    together = running.pop(one)
+                    found, seconds, notes = one.result()
                     for each in notes:
                         listener.note(each)
+                    first = together[0]
                     if listener.bar is not None:
-                        listener.bar(f"{job.key}: languages")(len(job.order), len(job.order))
-                    listener.finished(job, runs, seconds)
-                _show(running.values(), out, listener)
+                        listener.bar(f"{first.key}: languages")(len(first.order), len(first.order))
+                    for job, runs in zip(together, found, strict=True):
+                        listener.finished(job, runs, seconds)
+                _show([together[0] for together in running.values()], out, listener)
         except BaseException:
             for child in active_children():
                 if child not in before:
@@ -83,7 +85,7 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
-def _work(job: Job) -> tuple[list[Run], float, list[str]]:
+def _work(together: list[Job]) -> tuple[list[list[Run]], float, list[str]]:
     notes: list[str] = []
-    runs, seconds = run_job(job, _worker["prepared"], _worker["plan"], _worker["out"], None, notes.append)
-    return runs, seconds, notes
+    found, seconds = run_stream_of(together, _worker["prepared"], _worker["plan"], _worker["out"], None, notes.append)
+    return found, seconds, notes

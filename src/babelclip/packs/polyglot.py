@@ -28,6 +28,19 @@ AUTO = "auto"
 Language = str | Sequence[str | None] | None
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """Which languages' words read N texts.
+
+    Attributes:
+        tags: the language of each.
+        seconds: where two languages are blended, by the place of the text: the second one, and the share of the first.
+    """
+
+    tags: list[str]
+    seconds: dict[int, tuple[str, float]]
+
+
 class Polyglot:
     """A frozen base model and any number of packs; immutable: ``install`` and ``remove`` return another one.
 
@@ -133,7 +146,6 @@ class Polyglot:
         """
         return Polyglot(self.encoder, self.base, self.packs.values(), tower=tower)
 
-    @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str], *, language: Language = None, blend: bool = True) -> Tensor:
         """Return (N, dim) vectors of texts, on the CPU, not normalised; texts of all languages in one pass.
 
@@ -148,20 +160,31 @@ class Polyglot:
             UnknownNameError: a language is not installed.
             SettingError: the number of languages is not that of the texts, or a pack cannot be routed to.
         """
+        return self.encode_chosen(texts, self.choose(texts, language=language, blend=blend))
+
+    def choose(self, texts: Sequence[str], *, language: Language = None, blend: bool = True) -> Chosen:
+        """Return which languages' words read each text; arguments and errors as for ``encode_texts``."""
         tags = self._tags(texts, language)
-        unknown = torch.tensor([place for place, tag in enumerate(tags) if tag is None], dtype=torch.int64)
-        if not len(unknown):
-            return self._encode(texts, [str(tag) for tag in tags])
-        routes = self.route([texts[place] for place in unknown.tolist()])
-        for place, tag in zip(unknown.tolist(), routes.tags, strict=True):
-            tags[place] = tag
-        unsure = torch.nonzero(routes.unsure & blend).flatten()
-        again = unknown[unsure]
-        seconds = [routes.languages[place] for place in routes.second[unsure].tolist()]
-        found = self._encode([*texts, *(texts[place] for place in again.tolist())], [*map(str, tags), *seconds])
-        vectors, others = found[: len(texts)], found[len(texts) :]
-        first, second = (one[unsure, None] for one in (routes.probability, routes.second_probability))
-        vectors[again] = _mix(vectors[again], others, first / (first + second))
+        unknown = [place for place, tag in enumerate(tags) if tag is None]
+        seconds = {}
+        if unknown:
+            routes = self.route([texts[place] for place in unknown])
+            for place, tag in zip(unknown, routes.tags, strict=True):
+                tags[place] = tag
+            shares = (routes.probability / (routes.probability + routes.second_probability)).tolist()
+            for route in torch.nonzero(routes.unsure & blend).flatten().tolist():
+                seconds[unknown[route]] = routes.languages[int(routes.second[route])], shares[route]
+        return Chosen(list(map(str, tags)), seconds)
+
+    @torch.inference_mode()
+    def encode_chosen(self, texts: Sequence[str], chosen: Chosen) -> Tensor:
+        """Return (N, dim) vectors of texts as ``encode_texts`` does, read as it was chosen."""
+        again = list(chosen.seconds)
+        others = [chosen.seconds[place][0] for place in again]
+        found = self._encode([*texts, *(texts[place] for place in again)], [*chosen.tags, *others])
+        vectors, mixed_in = found[: len(texts)], found[len(texts) :]
+        share = torch.tensor([chosen.seconds[place][1] for place in again])[:, None]
+        vectors[again] = _mix(vectors[again], mixed_in, share)
         return vectors
 
     def count_tokens(self, texts: Sequence[str], languages: Sequence[str]) -> int:

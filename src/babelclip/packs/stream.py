@@ -14,6 +14,7 @@ from babelclip.config import TaskSettings
 from babelclip.continual import Gallery, Stage, Student
 from babelclip.continual.cost import peak_memory_mb
 from babelclip.continual.identity import identify
+from babelclip.continual.measure import Scores
 from babelclip.continual.record import (
     Measured,
     Scored,
@@ -28,26 +29,41 @@ from babelclip.data.examples import base_lexicon
 from babelclip.errors import SettingError
 from babelclip.evaluation import Cost, Run, bootstrap_intervals, retrieval_scores
 from babelclip.languages import NATIVE
-from babelclip.methods import compose
+from babelclip.methods import Stack, compose
+from babelclip.methods.packs import Packs
 from babelclip.packs.container import SUFFIX, zip_files
 from babelclip.packs.learn import learn_pack
-from babelclip.packs.polyglot import Polyglot
+from babelclip.packs.polyglot import Chosen, Polyglot
 from babelclip.packs.store import load_pack, pack_files
 from babelclip.training import Checkpoints, OnStep, TaskReport
 
 
 @dataclass
-class _Done(Scored):
+class _Reading(Scored):
+    """The scores of one way to read texts: told their language, or finding it out."""
+
+    texts: int = 0
+    encoded: int = 0
+    eval_seconds: float = 0.0
+
+
+@dataclass
+class _Done:
     """What is known after some tasks; goes into checkpoints."""
 
+    readings: dict[str, _Reading]
+    """By method."""
     reports: list[TaskReport] = field(default_factory=list)
-    texts: int = 0
-    eval_seconds: float = 0.0
+
+    @property
+    def tasks(self) -> int:
+        """How many."""
+        return len(next(iter(self.readings.values())).scores)
 
 
 @dataclass(frozen=True)
 class PackStream:
-    """A stream's results, one run a gallery, and the base model with all its packs."""
+    """A stream's results, one run a method and gallery, and the base model with all its packs."""
 
     runs: list[Run]
     polyglot: Polyglot
@@ -57,20 +73,24 @@ def run_packs(
     student: Student,
     stages: Sequence[Stage],
     *,
-    method: str,
+    method: str | Sequence[str],
     settings: TaskSettings,
+    incremental: bool = True,
     on_step: OnStep | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> PackStream:
     """Learn a pack of each language but the base model's own, and measure all languages after each.
 
-    Every text is encoded anew after every task, so that what does not change is seen not to change.
+    After the last task every text is encoded anew, so that what does not change is seen not to change.
 
     Args:
         student: the base model; it must not have learnt anything.
         stages: one a language.
-        method: with ``packs`` (languages are told) or ``packs-routed`` (they are found out) in it.
+        method: with ``packs`` (languages are told) or ``packs-routed`` (they are found out) in it; or several that
+            learn alike (``learns_as``), which are measured on the same packs.
         settings: the same for every language.
+        incremental: before the last task, encode only texts that other languages read than the last time; False encodes
+            all, with the same scores.
         on_step: told about every step of every task.
         checkpoints: as for ``run_stream``.
 
@@ -78,84 +98,137 @@ def run_packs(
         The runs, whose memory and modules are those of all packs together, and the packs.
 
     Raises:
-        SettingError: the stages do not fit, the student has learnt languages, or the checkpoints are of another run.
+        SettingError: the stages do not fit, the methods learn differently, the student has learnt languages, or the
+            checkpoints are of another run.
         BabelclipError: a task fails.
     """
-    order, stack = check_stages(stages), compose(method)
+    order, stacks = check_stages(stages), [compose(one) for one in ([method] if isinstance(method, str) else method)]
+    if len({learns_as(stack) for stack in stacks}) != 1:
+        names = ", ".join(repr(stack.name) for stack in stacks)
+        raise SettingError(f"one stream cannot learn as {names} do", fix="Give methods that learn alike.")
     if student.languages:
         raise SettingError(
             f"packs start from a base model, but this one has learnt {', '.join(student.languages)}",
             fix="Give the base model.",
         )
-    encoder, base, routed = student.encoder, base_lexicon(student.encoder), not stack.needs_language
+    encoder, base, stack = student.encoder, base_lexicon(student.encoder), stacks[0]
     examples = [part for stage in stages for part in examples_of(stage)]
-    identity = identify(student, order, stack.name, settings, examples)
+    identity = identify(student, order, ",".join(one.name for one in stacks), settings, examples)
     polyglot, done = _restore(checkpoints, identity, Polyglot(encoder, base), order)
+    readers = {one.name: _Reader(told=one.needs_language, incremental=incremental) for one in stacks}
     if done is None:
-        done = _Done([_measure(polyglot, stage, routed=routed) for stage in stages])
-    for i in range(len(done.scores), len(stages)):
+        done = _Done({
+            name: _Reading([reader.measure(polyglot, stage) for stage in stages]) for name, reader in readers.items()
+        })  # fmt: skip
+    for i in range(done.tasks, len(stages)):
         stage = stages[i]
         inside = None if checkpoints is None else checkpoints.inside(f"task-{i:02}")
-        started = time.perf_counter()
-        done.before.append(_measure(polyglot, stage, routed=routed))
-        done.eval_seconds += time.perf_counter() - started
+        for name, reader in readers.items():
+            done.readings[name].before.append(reader.measure(polyglot, stage))
         if stage.language != NATIVE:
             pack, report = learn_pack(
-                polyglot, stage.language, stage.train, method=method, settings=stack.settle(settings),
+                polyglot, stage.language, stage.train, method=stack, settings=stack.settle(settings),
                 teacher=student.teacher, validation=stage.validation, on_step=on_step, checkpoints=inside,
             )  # fmt: skip
             polyglot = polyglot.install(pack)
             done.reports.append(report)
-        started = time.perf_counter()
-        done.scores.append([_measure(polyglot, one, routed=routed) for one in stages[: i + 1]])
-        done.eval_seconds += time.perf_counter() - started
-        done.texts += sum(len(gallery.examples.texts) for one in stages[: i + 1] for gallery in one.galleries)
+        for name, reader in readers.items():
+            if i == len(stages) - 1:
+                reader.forget()
+            known, reading = stages[: i + 1], done.readings[name]
+            reading.scores.append([reader.measure(polyglot, one) for one in known])
+            reader.count(reading)
         if checkpoints is not None:
             files = {f"{tag}{SUFFIX}": zip_files(pack_files(pack)) for tag, pack in polyglot.packs.items()}
             checkpoints.save(identity, asdict(done), {}, files)
             if inside is not None:
                 inside.clear()
     runs = [
-        _make_run(polyglot, stages, number, method=stack.name, settings=settings, done=done, routed=routed)
+        _make_run(polyglot, stages, number, method=name, settings=settings, done=done, reader=reader)
+        for name, reader in readers.items()
         for number in range(len(stages[0].galleries))
     ]
     return PackStream(runs, polyglot)
 
 
-def _vectors(polyglot: Polyglot, gallery: Gallery, *, routed: bool) -> Tensor:
-    """Vectors of a gallery's texts; a language that is not installed is read as the base model's own."""
-    tag = gallery.examples.language
-    told = None if routed else tag if tag in polyglot.languages else NATIVE
-    return polyglot.encode_texts(gallery.examples.texts, language=told)
+def learns_as(stack: Stack) -> str:
+    """Return the name of a method whose packs are the same: with ``packs`` for ``packs-routed``."""
+    told = [Packs() if isinstance(method, Packs) else method for method in stack.methods]
+    return Stack(told).name
 
 
-def _measure(polyglot: Polyglot, stage: Stage, *, routed: bool) -> Measured:
-    return {
-        gallery.name: retrieval_scores(
-            _vectors(polyglot, gallery, routed=routed), gallery.examples.images[:], gallery.examples.owner,
-            folds=gallery.folds,
-        )
-        for gallery in stage.galleries
-    }  # fmt: skip
+@dataclass
+class _Reader:
+    """Measures one way to read texts, remembering vectors: they depend on the packs that read a text alone.
+
+    Attributes:
+        told: the language of each text; one that is not installed is read as the base model's own.
+        incremental: False encodes every text again, every time.
+    """
+
+    told: bool
+    incremental: bool
+    texts: int = 0
+    encoded: int = 0
+    seconds: float = 0.0
+    _known: dict[tuple[str, str], tuple[Chosen, Tensor, Scores]] = field(default_factory=dict, repr=False)
+
+    def measure(self, polyglot: Polyglot, stage: Stage) -> Measured:
+        """Return the scores of a language on each gallery."""
+        started = time.perf_counter()
+        found = {gallery.name: self._look(polyglot, gallery)[1] for gallery in stage.galleries}
+        self.texts += sum(len(gallery.examples.texts) for gallery in stage.galleries)
+        self.seconds += time.perf_counter() - started
+        return found
+
+    def vectors(self, polyglot: Polyglot, gallery: Gallery) -> Tensor:
+        """Return the vectors of a gallery's texts."""
+        return self._look(polyglot, gallery)[0]
+
+    def forget(self) -> None:
+        """Encode every text again when it is measured next."""
+        self._known.clear()
+
+    def count(self, reading: _Reading) -> None:
+        """Put what was done since the last time down."""
+        reading.texts += self.texts
+        reading.encoded += self.encoded
+        reading.eval_seconds += self.seconds
+        self.texts = self.encoded = 0
+        self.seconds = 0.0
+
+    def _look(self, polyglot: Polyglot, gallery: Gallery) -> tuple[Tensor, Scores]:
+        part = gallery.examples
+        tag = part.language if part.language in polyglot.languages else NATIVE
+        chosen = polyglot.choose(part.texts, language=tag if self.told else None)
+        known = self._known.get((gallery.name, part.language)) if self.incremental else None
+        if known is not None and known[0] == chosen:
+            return known[1:]
+        vectors = polyglot.encode_chosen(part.texts, chosen)
+        self.encoded += len(part.texts)
+        scores = retrieval_scores(vectors, part.images[:], part.owner, folds=gallery.folds)
+        self._known[gallery.name, part.language] = chosen, vectors, scores
+        return vectors, scores
 
 
 def _make_run(
     polyglot: Polyglot, stages: Sequence[Stage], number: int, *, method: str, settings: TaskSettings, done: _Done,
-    routed: bool,
+    reader: _Reader,
 ) -> Run:  # fmt: skip
     """Put the results on one gallery together."""
     galleries = [stage.galleries[number] for stage in stages]
     intervals = [
         bootstrap_intervals(
-            _vectors(polyglot, gallery, routed=routed), gallery.examples.images[:], gallery.examples.owner,
+            reader.vectors(polyglot, gallery), gallery.examples.images[:], gallery.examples.owner,
             seed=interval_seed(stage), folds=gallery.folds,
         )
         for stage, gallery in zip(stages, galleries, strict=True)
     ]  # fmt: skip
-    packs, seconds = polyglot.packs, sum(report.seconds for report in done.reports)
+    packs, seconds, reading = polyglot.packs, sum(report.seconds for report in done.reports), done.readings[method]
     sizes = [len(packs[stage.language].vocabulary.tokens) if stage.language in packs else 0 for stage in stages]
     return make_run(
-        stages, number, method=method, settings=settings, needs_language=not routed, scored=done, intervals=intervals,
+        stages, number, method=method, settings=settings, needs_language=reader.told, scored=reading,
+        intervals=intervals,
         sizes=Sizes(
             new_tokens=sizes,
             module_bytes=sum(bytes_of(pack.acquirers.tensors()) for pack in packs.values()),
@@ -163,9 +236,9 @@ def _make_run(
             bytes_per_token=polyglot.base.table.shape[1] * 2,  # float16
         ),
         cost=Cost(
-            train_s=seconds, eval_s=done.eval_seconds, peak_mb=peak_memory_mb(polyglot.encoder.device),
-            texts_per_s=sum(report.texts for report in done.reports) / max(seconds, 1e-9), scored_texts=done.texts,
-            encoded_texts=done.texts,
+            train_s=seconds, eval_s=reading.eval_seconds, peak_mb=peak_memory_mb(polyglot.encoder.device),
+            texts_per_s=sum(report.texts for report in done.reports) / max(seconds, 1e-9), scored_texts=reading.texts,
+            encoded_texts=reading.encoded,
         ),
     )  # fmt: skip
 
@@ -178,7 +251,7 @@ def _restore(
     if found is None:
         return polyglot, None
     done = TypeAdapter(_Done).validate_python(found.state)
-    for tag in order[: len(done.scores)]:
+    for tag in order[: done.tasks]:
         if tag != NATIVE:
             polyglot = polyglot.install(load_pack(found.folder / f"{tag}{SUFFIX}", polyglot.encoder, polyglot.base))
     return polyglot, done
