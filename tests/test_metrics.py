@@ -148,19 +148,38 @@ def test_group_scores_medians_and_folds_equal_the_recorded_ones(name):
 def test_results_do_not_depend_on_the_block_and_no_block_is_larger(block, monkeypatch):
     vectors = tied_set(60, seed=4)
     expected, expected_interval = retrieval_scores(*vectors), bootstrap_intervals(*vectors, repeats=200)["txt_group_r5"]
-    sizes, blocks = [], ranks._blocks
+    sizes, form = [], ranks._Laid.scores
 
-    def watched(queries, candidates):
-        for start, scores in blocks(queries, candidates):
+    def watched(self, tile, other):
+        scores = form(self, tile, other)
+        if tile != other or (tile, other) not in seen:
             sizes.append(scores.shape)
-            yield start, scores
+        seen.add((tile, other))
+        return scores
 
+    seen = set()
     monkeypatch.setattr(ranks, "BLOCK", block)
-    monkeypatch.setattr(ranks, "_blocks", watched)
+    monkeypatch.setattr(ranks._Laid, "scores", watched)
     assert retrieval_scores(*vectors) == expected
     assert all(rows == 1 or rows * columns <= block for rows, columns in sizes)
-    assert sum(rows for rows, _ in sizes) == len(vectors[0]) + len(vectors[1])
+    assert sum(rows * columns for rows, columns in sizes) == len(vectors[0]) * len(vectors[1])
     assert bootstrap_intervals(*vectors, repeats=200)["txt_group_r5"] == pytest.approx(expected_interval, abs=5)
+
+
+@pytest.mark.parametrize("block", [2_000, ranks.BLOCK])
+def test_equal_vectors_tie_wherever_they_stand(block, monkeypatch):
+    """Scores of long vectors are not exact, but those of equal vectors are equal, in whatever block they are formed."""
+    monkeypatch.setattr(ranks, "BLOCK", block)
+    chance = torch.Generator().manual_seed(0)
+    kinds = torch.randn(12, 333, generator=chance)
+    kind_of_image, owner = torch.arange(12).repeat(50), torch.arange(600).repeat_interleave(2)
+    texts = kinds[kind_of_image[owner]] + torch.randn(12, 333, generator=chance)[kind_of_image[owner]]
+    order = torch.randperm(len(owner), generator=chance)
+    to_image, to_text = count_standings(texts[order], kinds[kind_of_image], owner[order])
+    assert to_image.level.tolist() == [49] * 1200
+    assert to_text.level.tolist() == [98] * 600
+    assert to_text.right.tolist() == [2] * 600
+    assert to_text.groups.level.tolist() == [49] * 600
 
 
 def test_expected_ranks_and_their_median():

@@ -6,17 +6,18 @@ gives every pair the same score gets chance level, never more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
+from torch.nn.utils.rnn import pad_sequence
 
 from babelclip.errors import DataError, ModelError
 
-EXACT = 2**24  # ones that float32 can add up
-BLOCK = 2**20  # scores held at a time: 4 MB, whatever the size of the gallery
+BLOCK = 2**18  # scores held at a time: 1 MB, whatever the size of the gallery
 
 
 @dataclass(frozen=True)
@@ -105,86 +106,141 @@ def count_standings(texts: Tensor, images: Tensor, owner: Tensor) -> tuple[Stand
             f"{int((sizes == 0).sum())} of {len(images)} pictures have no text",
             fix="Give each picture at least one text, or leave these pictures out.",
         )
-    texts, images = normalize(texts, dim=-1), normalize(images, dim=-1)
-    return _stand_texts(texts, images, owner), _stand_images(images, texts, owner, sizes)
+    tiles = _cut_tiles(owner, sizes)
+    laid = _Laid.out(normalize(images, dim=-1), normalize(texts, dim=-1), tiles)
+    marks = [tile.marks(laid.scores(place, place)) for place, tile in enumerate(tiles)]
+    counts = _Counts(len(owner), len(sizes), owner.device)
+    for place, other in product(range(len(tiles)), repeat=2):
+        counts.add(laid.scores(place, other), tiles[place], marks[place], tiles[other], marks[other])
+    return counts.standings(tiles, marks)
 
 
-def _stand_texts(texts: Tensor, images: Tensor, owner: Tensor) -> Standing:
-    """Text->image, for (M, d) and (N, d) unit vectors."""
-    counts = []
-    for start, scores in _blocks(texts, images):
-        rows = torch.arange(len(scores), device=owner.device)
-        counts.append(_count(scores, rows, owner[start : start + len(scores)]))
-    return _join(counts)
+@dataclass(frozen=True)
+class _Marks:
+    """What the scores of a tile are compared with.
 
-
-def _stand_images(images: Tensor, texts: Tensor, owner: Tensor, sizes: Tensor) -> ImageStanding:
-    """Image->text, for (N, d) and (M, d) unit vectors; sizes: (N,) texts of each image.
-
-    Texts are laid out in rounds: the first text of every image, the second of those that have two, and so on, images
-    with many texts first. So the maximum over the texts of each image is one of neighbouring columns.
+    Attributes:
+        texts: (m,) the score of each text with its image.
+        images: (n,) the score of each image with its best own text; it is also that of its group.
+        right: (n,) how many of its own texts have that score.
     """
-    by_image = owner.argsort(stable=True)
-    of = owner[by_image]
-    place = sizes.argsort(descending=True, stable=True).argsort()
-    turn = torch.arange(len(of), device=of.device) - (sizes.cumsum(0) - sizes)[of]
-    rounds = [int((sizes > number).sum()) for number in range(int(sizes.max()))]
-    begins = torch.tensor([0, *rounds], device=of.device).cumsum(0)
-    column = begins[turn] + place[of]
-    laid_out = torch.empty_like(texts)
-    laid_out[column] = texts[by_image]
-    counts, group_counts = [], []
-    for start, scores in _blocks(images, laid_out):
-        stop = start + len(scores)
-        first, last = torch.searchsorted(of, torch.tensor([start, stop], device=of.device)).tolist()
-        counts.append(_count(scores, of[first:last] - start, column[first:last]))
-        groups = _group_scores(scores, rounds)
-        group_counts.append(_count(groups, torch.arange(len(scores), device=of.device), place[start:stop]))
-    captions = _join(counts)
-    return ImageStanding(captions.above, captions.level, captions.right, _join(group_counts))
+
+    texts: Tensor
+    images: Tensor
+    right: Tensor
 
 
-def _blocks(queries: Tensor, candidates: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Yield the number of the first query and (B, C) scores of a block of B queries; B * C <= BLOCK, or B = 1."""
-    size = max(1, BLOCK // len(candidates))
-    for start in range(0, len(queries), size):
-        yield start, queries[start : start + size] @ candidates.T
+@dataclass(frozen=True)
+class _Tile:
+    """Some images and all of their texts.
 
+    Texts lie in rounds: the first text of every image, the second of those that have two, and so on, images with many
+    texts first. So the maximum over the texts of each image is one of neighbouring columns.
 
-def _group_scores(scores: Tensor, rounds: list[int]) -> Tensor:
-    """(B, M) scores of texts that are laid out in rounds -> (B, N) maxima over the texts of each image.
-
-    Args:
-        scores: (B, M), one column a text.
-        rounds: how many images have a text in each round; the first is N.
+    Attributes:
+        images: (n,) their numbers, those with most texts first.
+        texts: (m,) numbers of their texts.
+        rows: (m,) place in ``images`` of the image of each text.
+        rounds: how many images have a text in each round; the first is n.
     """
-    groups: Tensor = scores[:, : rounds[0]].clone()
-    for later in scores.split(rounds, dim=1)[1:]:
-        torch.maximum(groups[:, : later.shape[1]], later, out=groups[:, : later.shape[1]])
-    return groups
+
+    images: Tensor
+    texts: Tensor
+    rows: Tensor
+    rounds: list[int]
+
+    def marks(self, scores: Tensor) -> _Marks:
+        """Read (n, m) scores of the tile's own images and texts."""
+        own = scores[self.rows, torch.arange(len(self.rows), device=scores.device)]
+        best = torch.full_like(scores[:, 0], -torch.inf).scatter_reduce_(0, self.rows, own, reduce="amax")
+        right = torch.zeros_like(self.images).scatter_add(0, self.rows, (own == best[self.rows]).to(self.rows.dtype))
+        return _Marks(own, best, right)
+
+    def group_scores(self, scores: Tensor) -> Tensor:
+        """(b, m) scores of the tile's texts -> (b, n) maxima over the texts of each of its images."""
+        groups: Tensor = scores[:, : self.rounds[0]].clone()
+        for later in scores.split(self.rounds, dim=1)[1:]:
+            torch.maximum(groups[:, : later.shape[1]], later, out=groups[:, : later.shape[1]])
+        return groups
 
 
-def _count(scores: Tensor, rows: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Count above, level and right, (B,) each, of a block of queries.
+class _Counts:
+    """How many candidates stand above, and level with, the right ones: texts, images, and groups of texts."""
 
-    Args:
-        scores: (B, C).
-        rows: (P,) row of each pair that belongs together; every row has one.
-        right: (P,) candidate of each pair.
+    def __init__(self, num_texts: int, num_images: int, device: torch.device) -> None:
+        """Begin with none."""
+        texts, images = (torch.zeros(2, count, dtype=torch.int64, device=device) for count in (num_texts, num_images))
+        self.texts, self.images, self.groups = texts, images, images.clone()
+
+    def add(self, scores: Tensor, tile: _Tile, marks: _Marks, other: _Tile, others: _Marks) -> None:
+        """Count (n, m) scores of the images of one tile with the texts of another."""
+        best, found = marks.images[:, None], torch.empty_like(scores)
+        self.texts[:, other.texts] += _compare(scores, others.texts, 0, found)
+        self.images[:, tile.images] += _compare(scores, best, 1, found)
+        groups = other.group_scores(scores)
+        self.groups[:, tile.images] += _compare(groups, best, 1, found[:, : groups.shape[1]])
+
+    def standings(self, tiles: Sequence[_Tile], marks: Sequence[_Marks]) -> tuple[Standing, ImageStanding]:
+        """Put the standings together; right candidates were counted as level with themselves."""
+        right = torch.empty_like(self.images[0])
+        for tile, mark in zip(tiles, marks, strict=True):
+            right[tile.images] = mark.right
+        one, each = torch.ones_like(self.texts[0]), torch.ones_like(right)
+        groups = Standing(self.groups[0], self.groups[1] - 1, each)
+        return (
+            Standing(self.texts[0], self.texts[1] - 1, one),
+            ImageStanding(self.images[0], self.images[1] - right, right, groups),
+        )
+
+
+def _compare(scores: Tensor, mark: Tensor, dim: int, found: Tensor) -> Tensor:
+    """Return (2, ...) how many scores along a dimension are above a mark, and how many level with it.
+
+    Counted as numbers of the scores' own type in ``found``: half the time of counting booleans, and exact, because a
+    block is small (``BLOCK``).
     """
-    own = scores[rows, right]
-    best = torch.full_like(scores[:, 0], -torch.inf).scatter_reduce_(0, rows, own, reduce="amax")
-    among = torch.zeros_like(rows[:1]).expand(len(scores)).scatter_add(0, rows, (own == best[rows]).to(rows.dtype))
-    # Counted as numbers of the scores' own type: half the time of counting booleans, and exact up to EXACT.
-    if scores.shape[1] > EXACT:
-        scores, best = scores.double(), best.double()
-    found = torch.empty_like(scores)
-    above = torch.gt(scores, best[:, None], out=found).sum(1).long()
-    level = torch.eq(scores, best[:, None], out=found).sum(1).long() - among
-    return above, level, among
+    above = torch.gt(scores, mark, out=found).sum(dim)
+    return torch.stack([above, torch.eq(scores, mark, out=found).sum(dim)]).long()
 
 
-def _join(counts: list[tuple[Tensor, Tensor, Tensor]]) -> Standing:
-    """Put the counts of all blocks behind each other."""
-    above, level, right = (torch.cat(parts) for parts in zip(*counts, strict=True))
-    return Standing(above, level, right)
+def _cut_tiles(owner: Tensor, sizes: Tensor) -> list[_Tile]:
+    """Deal images, with their texts, into as few tiles as ``BLOCK`` allows; (M,) owners, (N,) texts of each image.
+
+    Images with many texts are dealt first, one to each tile in turn, so that tiles are about equally large.
+    """
+    dealt = sizes.argsort(descending=True, stable=True)
+    count, number = len(sizes), 1 + min(len(sizes) - 1, int((len(owner) * len(sizes) / BLOCK) ** 0.5))
+    while number < count and -(-count // number) * int(sizes[dealt[::number]].sum()) > BLOCK:
+        number += 1
+    by_image, begins = owner.argsort(stable=True), sizes.cumsum(0) - sizes
+    tiles = []
+    for start in range(number):
+        images = dealt[start::number]
+        rounds = [int((sizes[images] > turn).sum()) for turn in range(int(sizes[images[0]]))]
+        texts = torch.cat([by_image[begins[images[:many]] + turn] for turn, many in enumerate(rounds)])
+        rows = torch.cat([torch.arange(many, device=owner.device) for many in rounds])
+        tiles.append(_Tile(images, texts, rows, rounds))
+    return tiles
+
+
+@dataclass(frozen=True)
+class _Laid:
+    """Unit vectors of (T, n, d) images and (T, m, d) texts by tile, with zeros behind those of smaller tiles.
+
+    All products then have one size: the same two vectors have the same score wherever they stand, and ties are ties.
+    """
+
+    tiles: Sequence[_Tile]
+    images: Tensor
+    texts: Tensor
+
+    @classmethod
+    def out(cls, images: Tensor, texts: Tensor, tiles: Sequence[_Tile]) -> _Laid:
+        """Lay (N, d) and (M, d) vectors out."""
+        parts = [(images, [tile.images for tile in tiles]), (texts, [tile.texts for tile in tiles])]
+        return cls(tiles, *(pad_sequence([vectors[one] for one in by], batch_first=True) for vectors, by in parts))
+
+    def scores(self, tile: int, other: int) -> Tensor:
+        """Return (n, m) scores of the images of a tile with the texts of another; n * m <= BLOCK, or n = 1."""
+        scores: Tensor = self.images[tile] @ self.texts[other].T
+        return scores[: len(self.tiles[tile].images), : len(self.tiles[other].texts)]
