@@ -3,6 +3,7 @@
     make bench                                     # about 18 minutes on 2 cores; writes build/speed.json
     python bench/core.py --quick                   # the built-in model's tower only; about 3 minutes
     python bench/core.py --captions FOLDER         # en.json and de.json, Karpathy style, in place of made-up captions
+    python bench/core.py --only ranks --out FILE   # a part of it again; the other lines of FILE stay
 
 Training steps are measured by ``step.py``, each in a process of its own; see there for what is compared.
 """
@@ -10,6 +11,7 @@ Training steps are measured by ``step.py``, each in a process of its own; see th
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import platform
 import random
@@ -33,6 +35,7 @@ from babelclip.report.terminal import new_table
 HERE = Path(__file__).parent
 COLUMNS = ("what", "babelclip (data/forward/backward/update in %)", "baseline", "ratio; share of a product")
 Row = tuple[str, str, str, str]
+PARTS = ("ranks", "growth", "float32", "bfloat16")
 
 
 def seconds_of(call: Callable[[], object], runs: int) -> float:
@@ -45,17 +48,17 @@ def seconds_of(call: Callable[[], object], runs: int) -> float:
     return statistics.median(times)
 
 
-def bench_steps(captions: Path | None, quick: bool) -> list[dict[str, object]]:
-    """Every tower, table and batch size, and bfloat16 where the processor has it."""
-    plans = [(tower, rows, batch, "float32") for tower in ("pictoclip", *(() if quick else ("b32",)))
-             for batch in (32, 128) for rows in (50_000, 150_000, 400_000)]  # fmt: skip
-    if not quick and torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        plans.append(("b32", 50_000, 128, "bfloat16"))
+def bench_steps(captions: Path | None, precision: str, quick: bool) -> list[dict[str, object]]:
+    """Every tower, table and batch size; in bfloat16 the large tower, where the processor has it.
+
+    The baseline is in float32, as the published code is, whatever ours is in.
+    """
+    rows = (50_000, 150_000, 400_000) if precision == "float32" else (50_000, 400_000)
+    towers = ("pictoclip", *(() if quick else ("b32",))) if precision == "float32" else ("b32",)
     results = []
-    for tower, rows, batch, precision in plans:
-        command = [sys.executable, HERE / "step.py", "--tower", tower, "--rows", str(rows), "--batch", str(batch)]
+    for tower, batch, count in itertools.product(towers, (32, 128), rows):
+        command = [sys.executable, HERE / "step.py", "--tower", tower, "--rows", str(count), "--batch", str(batch)]
         command += ["--precision", precision, *(["--captions", captions] if captions else [])]
-        command += ["--no-baseline"] if precision != "float32" else []
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         results.append(json.loads(done.stdout))
         print(".", end="", flush=True)
@@ -127,7 +130,7 @@ def fill(lexicon: Lexicon, rows: int) -> Lexicon:
 def rows_of(results: dict[str, list[dict] | dict]) -> list[Row]:
     """The table's lines: what, figure, baseline, ratio or share."""
     lines: list[Row] = []
-    for step in results["steps"]:
+    for step in results["float32"] + results["bfloat16"]:
         speed, held, phases = step["texts_per_s"], step["peak_mb"], step["phases"]
         name = f"{step['tower']}, {step['rows'] // 1000}k rows, batch {step['batch']}, {step['precision']}"
         spent = "/".join(f"{100 * share:.0f}" for share in phases.values())
@@ -160,14 +163,25 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--captions", type=Path)
+    parser.add_argument("--only", choices=PARTS, nargs="+", help="measure these again and keep the rest of --out")
     parser.add_argument("--out", type=Path, default=Path("build/speed.json"))
     given = parser.parse_args()
     by_language, source = load_captions(given.captions, 30_000)
-    results = {
-        "machine": _machine(), "torch": torch.__version__, "threads": torch.get_num_threads(), "texts": source,
-        "ranks": bench_ranks(), "growth": bench_growth(by_language["de"]),
-        "steps": bench_steps(given.captions, given.quick),
-    }  # fmt: skip
+    results = {"machine": _machine(), "torch": torch.__version__, "threads": torch.get_num_threads(), "texts": source}
+    if given.only:
+        kept = json.loads(given.out.read_text(encoding="utf-8"))
+        if different := [name for name, value in results.items() if kept[name] != value]:
+            sys.exit(f"{given.out} was measured with other {', '.join(different)}: measure all of it")
+        results |= kept
+    for part in given.only or PARTS:
+        if part == "ranks":
+            results[part] = bench_ranks()
+        elif part == "growth":
+            results[part] = bench_growth(by_language["de"])
+        elif part == "float32" or (torch.ops.mkldnn._is_mkldnn_bf16_supported() and not given.quick):
+            results[part] = bench_steps(given.captions, part, given.quick)
+        else:
+            results[part] = []
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     table = new_table(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {source}")
