@@ -29,7 +29,7 @@ from torch.nn.functional import normalize
 
 import babelclip
 from babelclip.evaluation import retrieval_scores
-from babelclip.lexicon import Lexicon, Vocabulary
+from babelclip.lexicon import Lexicon, Vocabulary, Wish
 from babelclip.report.terminal import new_table
 
 HERE = Path(__file__).parent
@@ -94,7 +94,7 @@ def bench_growth(texts: list[str]) -> list[dict[str, float]]:
         for _ in range(3):
             grown = lexicon.copy()
             started = time.perf_counter()
-            growth = grown.grow("xx", texts, vocab_size=10_000, initialiser="matched", generator=torch.Generator())
+            growth = grown.grow("xx", texts, Wish(10_000), initialiser="matched", generator=torch.Generator())
             times.append(time.perf_counter() - started)
             cutting = seconds_of(grown.tokenizer, 1)
         results.append({"rows": rows, "texts": len(texts), "new_tokens": growth.new_tokens,

@@ -28,7 +28,7 @@ from babelclip.continual import load
 from babelclip.data.examples import base_lexicon
 from babelclip.errors import BabelclipError
 from babelclip.files import write_whole
-from babelclip.lexicon import Lexicon
+from babelclip.lexicon import Lexicon, Wish
 from babelclip.packs import load_pack, make_pack
 from babelclip.packs.card import CARD
 from babelclip.packs.pack import Pack, Profiles
@@ -123,7 +123,7 @@ def small_pack() -> tuple[object, Lexicon, Pack]:
     texts = ["ein rotes Haus", "zwei Hunde im Schnee", "grüne Äpfel"]
     lexicon = base.copy()
     chance = torch.Generator().manual_seed(0)
-    lexicon.grow("de", texts, vocab_size=600, initialiser="matched", generator=chance)
+    lexicon.grow("de", texts, Wish(600), initialiser="matched", generator=chance)
     kind = Bottleneck(encoder.text_tower.shape, inner=2)
     kind.begin("de", encoder, chance)
     profiles = Profiles.learn(texts, ["a red house", "two dogs", "green apples"])

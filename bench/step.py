@@ -31,7 +31,7 @@ from babelclip.data import Batch
 from babelclip.encoders.frozen import FrozenTextTower
 from babelclip.encoders.layout import lay_out
 from babelclip.encoders.tower import first_ends
-from babelclip.lexicon import Lexicon, Tokens, tokenise
+from babelclip.lexicon import Lexicon, Tokens, Wish, tokenise
 from babelclip.methods import Task, compose
 from babelclip.training import TaskTrainer
 from babelclip.training.allocator import keep_freed_memory
@@ -62,7 +62,7 @@ class Encoder:
 def make_task(texts: list[str], rows: int, width: int) -> tuple[Task, Tokens]:
     """The lexicon of the built-in model grown for the texts, its table filled up to ``rows`` as by other languages."""
     lexicon: Lexicon = babelclip.load(device="cpu").lexicon.copy()
-    lexicon.grow("xx", texts, vocab_size=10_000, initialiser="normal", generator=torch.Generator().manual_seed(0))
+    lexicon.grow("xx", texts, Wish(10_000), initialiser="normal", generator=torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(1)
     table = torch.empty(rows, width).normal_(0, 0.02, generator=generator)
     lexicon = dataclasses.replace(lexicon, table=table, uses=torch.ones(rows, dtype=torch.int64))

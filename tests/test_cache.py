@@ -13,6 +13,7 @@ from babelclip.data import Cache, Teacher, read_captions, user_cache
 from babelclip.data.examples import base_lexicon
 from babelclip.data.features import FeatureStore, content_key
 from babelclip.errors import BabelclipError, DataError, FormatError, UnknownNameError
+from babelclip.lexicon import Wish
 
 KEYS = [content_key(bytes([i])) for i in range(10)]
 VECTORS = torch.arange(30, dtype=torch.float32).view(10, 3) / 7
@@ -108,7 +109,7 @@ def test_tokens_are_kept_by_text_and_tokenizer(tiny, tmp_path, monkeypatch):
     assert list(again) == list(first)
     assert Cache(None).tokens(lexicon.tokenizer(), texts).ids.equal(first.ids)
     cache.tokens(lexicon.tokenizer(), [*texts, "x"])
-    lexicon.grow("ru", texts * 9, vocab_size=400, initialiser="normal", generator=torch.Generator())
+    lexicon.grow("ru", texts * 9, Wish(400), initialiser="normal", generator=torch.Generator())
     assert list(cache.tokens(lexicon.tokenizer(), texts)) != list(first)
     files = sorted((tmp_path / "tokens").iterdir(), key=os.path.getmtime)
     assert len(files) == 3

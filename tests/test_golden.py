@@ -23,7 +23,7 @@ from babelclip.config import TaskSettings
 from babelclip.data import Batch
 from babelclip.encoders.frame import Frame
 from babelclip.encoders.frozen import FrozenTextTower
-from babelclip.lexicon import Lexicon, learn_vocabulary
+from babelclip.lexicon import Lexicon, Wish, learn_vocabulary
 from babelclip.methods import Task, compose
 from babelclip.training import TaskTrainer
 
@@ -156,7 +156,7 @@ def test_growth_gives_the_recorded_tokens_and_merges() -> None:
         assert len(own.merges) == len(recorded["own_merges"])
         tokens, merges = len(lexicon.vocabulary.tokens), len(lexicon.vocabulary.merges)
         growth = lexicon.grow(
-            language, texts, vocab_size=recorded["vocab_size_requested"], initialiser="normal",
+            language, texts, Wish(recorded["vocab_size_requested"]), initialiser="normal",
             generator=torch.Generator().manual_seed(0),
         )  # fmt: skip
         assert list(lexicon.vocabulary.tokens[tokens:]) == recorded["appended_tokens"]

@@ -12,6 +12,7 @@ from babelclip.lexicon import (
     Lexicon,
     Tokens,
     Vocabulary,
+    Wish,
     learn_vocabulary,
     measure_coverage,
     merge_vocabularies,
@@ -24,7 +25,7 @@ RU = ["красный дом", "рыжая собака", "кошка спит �
 
 
 def grow(lexicon: Lexicon, language: str, texts: list[str], **options):
-    options = {"vocab_size": 500, "initialiser": "normal", "generator": torch.Generator().manual_seed(1)} | options
+    options = {"wish": Wish(500), "initialiser": "normal", "generator": torch.Generator().manual_seed(1)} | options
     return lexicon.grow(language, texts, **options)
 
 

@@ -4,6 +4,7 @@ import torch
 from babelclip.config import PAPER
 from babelclip.data.examples import base_lexicon
 from babelclip.errors import SettingError, UnknownNameError
+from babelclip.lexicon import Wish
 from babelclip.methods import METHODS, Method, RowScale, Stack, Task, compose
 
 
@@ -11,7 +12,7 @@ from babelclip.methods import METHODS, Method, RowScale, Stack, Task, compose
 def task(tiny) -> Task:
     lexicon = base_lexicon(tiny)
     lexicon.uses[10] = 4
-    lexicon.grow("de", ["ein haus"], vocab_size=400, initialiser="normal", generator=torch.Generator())
+    lexicon.grow("de", ["ein haus"], Wish(400), initialiser="normal", generator=torch.Generator())
     new = len(lexicon.table) - 1
     return Task("de", 0, lexicon, torch.tensor([10, 20, new]))
 

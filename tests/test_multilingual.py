@@ -15,7 +15,7 @@ from babelclip.data.examples import base_lexicon
 from babelclip.encoders import encode_tokens
 from babelclip.encoders.tower import encode_batch, first_ends, pad
 from babelclip.errors import FormatError, ModelError, SettingError, UnknownNameError
-from babelclip.lexicon import MultilingualLexicon, read_multilingual
+from babelclip.lexicon import MultilingualLexicon, Wish, read_multilingual
 from babelclip.lexicon.store import load_lexicon
 from babelclip.methods import compose
 from fake_hub import fake_hub
@@ -96,7 +96,7 @@ def test_the_language_must_be_said_and_english_cannot_be_learnt(foreign, example
     with pytest.raises(SettingError, match="'en' is the base model's own"):
         foreign.learn("en", english, method=METHOD, settings=quick)
     with pytest.raises(SettingError, match="cannot grow"):
-        foreign.lexicon.complete_with(["a"], vocab_size=300, initialiser="normal", generator=torch.Generator())
+        foreign.lexicon.complete_with(["a"], Wish(300), initialiser="normal", generator=torch.Generator())
     with pytest.raises(UnknownNameError, match="learnt language 'de'"):
         foreign.encode_texts(TEXTS, language="de")
 

@@ -10,6 +10,7 @@ import babelclip
 from babelclip.cli.main import app
 from babelclip.data.examples import base_lexicon
 from babelclip.errors import SettingError, UnknownNameError
+from babelclip.lexicon import Wish
 from babelclip.packs import Polyglot, learn_pack
 from babelclip.packs import plan as planning
 from babelclip.packs.card import ROW_DTYPES
@@ -59,7 +60,7 @@ def test_time_is_that_of_real_steps_times_their_number(plain, corpora, settings,
         for stage, seconds in (("a", (90.0, 1.0, 2.0, 3.0)), ("b", (5.0,))):
             for one in seconds:
                 on_step(type("Step", (), {"stage": stage, "seconds": one}))
-        learnt.lexicon.grow("de", [], vocab_size=400, initialiser="normal", generator=None)
+        learnt.lexicon.grow("de", [], Wish(400), initialiser="normal", generator=None)
         return learnt, None
 
     class Two:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 import torch
@@ -12,8 +13,8 @@ from tokenizers import Tokenizer
 
 from babelclip.encoders.frame import Frame
 from babelclip.errors import ModelError
-from babelclip.lexicon import Lexicon, learn_vocabulary, tokenise
-from babelclip.lexicon.kinds import KINDS, kind_of, read_vocabulary
+from babelclip.lexicon import Lexicon, Vocabulary, Wish, learn_vocabulary, merge_vocabularies, tokenise
+from babelclip.lexicon.kinds import KINDS, build_tokenizer, kind_of, read_vocabulary
 from babelclip.lexicon.store import load_lexicon, pack_lexicon, write_files
 from tokenizer_bases import BASES, ENDS, LANGUAGES36, UNKNOWN, names, texts_of
 
@@ -41,9 +42,7 @@ def lexicon_of(tokenizer, kind, *, rows=0):
 
 
 def grow(lexicon, language, texts, size=SIZE):
-    return lexicon.grow(
-        language, texts, vocab_size=size, initialiser="normal", generator=torch.Generator().manual_seed(1)
-    )
+    return lexicon.grow(language, texts, Wish(size), initialiser="normal", generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +129,51 @@ def test_the_order_of_texts_changes_nothing(base_tokenizer, grown, kind):
             for seed in range(3):
                 random.Random(seed).shuffle(texts)
                 assert learn_vocabulary(texts, base_tokenizer, SIZE, old) == first
+
+
+def test_a_piece_of_several_letters_occurs_often_enough(base_tokenizer, kind):
+    texts = [*texts_of("de"), *["selten gesehen"] * 4, *["oft gesehen"] * 5]
+    old = read_vocabulary(base_tokenizer)
+    all_of, often = (learn_vocabulary(texts, base_tokenizer, Wish(4 * SIZE, count), old) for count in (0, 5))
+    assert 0 < len(often.tokens) < len(all_of.tokens)
+    plain = " ".join(base_tokenizer.normalizer.normalize_str(text) for text in texts).replace(" ", "\u2581")
+    for token in often.tokens:
+        piece = token.replace("</w>", "").removeprefix("##").replace("\u0120", "\u2581")
+        if piece.isascii() and piece.removeprefix("\u2581").isalpha() and len(piece) > 1:
+            assert plain.count(piece.removeprefix("\u2581")) >= 5 or token in old.tokens, token
+    letters = {token for token in all_of.tokens if len(token.replace("</w>", "").removeprefix("##")) == 1}
+    assert letters <= {*often.tokens, *old.tokens}, "no letter is lost"
+
+
+def _waiting(base_tokenizer, texts, wish):
+    """How many merges find no place in the training texts when they are first allowed."""
+    old = read_vocabulary(base_tokenizer)
+    growth = merge_vocabularies(old, learn_vocabulary(texts, base_tokenizer, wish, old))
+    waiting, start = 0, len(old.merges)
+    for place in range(start, len(growth.vocabulary.merges), 9):
+        then = Vocabulary(growth.vocabulary.tokens, growth.vocabulary.merges[:place])
+        tokenizer = build_tokenizer(base_tokenizer, then)
+        cut = [tokenizer.encode(text, add_special_tokens=False) for text in texts]
+        neighbours = {pair for one in cut for pair in pairwise(one.tokens)}
+        waiting += growth.vocabulary.merges[place] not in neighbours
+    return waiting
+
+
+@pytest.mark.parametrize("marked", [False, True])
+@pytest.mark.parametrize("language", ["de", "ru", "vi"])
+def test_merges_learnt_from_remains_can_all_fire(language, marked, tiny):
+    """Old merges of English leave pieces of German that merges from letters do not expect; CLIP marks ends of words."""
+    base, texts = tiny.tokenizer if marked else BASES["byte-level"](), texts_of(language)
+    assert _waiting(base, texts, Wish(SIZE, remains=True)) == 0
+    if language == "de":
+        assert _waiting(base, texts, Wish(SIZE)) > 0
+    old = read_vocabulary(base)
+    lengths = []
+    for remains in (False, True):
+        own = learn_vocabulary(texts, base, Wish(SIZE, remains=remains), old)
+        tokenizer = build_tokenizer(base, merge_vocabularies(old, own).vocabulary)
+        lengths.append(sum(len(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts))
+    assert lengths[1] <= lengths[0]
 
 
 def test_a_grown_lexicon_comes_back_from_disk(base_tokenizer, grown, kind, tmp_path):

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from babelclip.encoders.frame import Frame
 from babelclip.errors import ModelError
-from babelclip.lexicon import Lexicon, Vocabulary, learn_vocabulary, merge_vocabularies, tokenise
+from babelclip.lexicon import Lexicon, Vocabulary, Wish, learn_vocabulary, merge_vocabularies, tokenise
 from babelclip.lexicon.kinds import build_tokenizer, kind_of, read_vocabulary
 from tokenizer_bases import BASES, ENDS, byte_fallback, byte_level, names, texts_of, unigram, wordpiece
 
@@ -26,7 +26,7 @@ def start(tokenizer, bos, eos, rows=None):
 
 
 def grow(lexicon, language, texts):
-    return lexicon.grow(language, texts, vocab_size=300, initialiser="normal", generator=torch.Generator())
+    return lexicon.grow(language, texts, Wish(300), initialiser="normal", generator=torch.Generator())
 
 
 def edited(tokenizer, change):

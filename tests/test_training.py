@@ -17,7 +17,7 @@ from babelclip.encoders.frozen import FrozenTextTower
 from babelclip.encoders.insert import TowerShape
 from babelclip.encoders.tower import encode_batch, pad
 from babelclip.errors import BabelclipError, DataError, ModelError, SettingError
-from babelclip.lexicon import tokenise
+from babelclip.lexicon import Wish, tokenise
 from babelclip.methods import METHODS, Method, RowScale, Stack, Task, compose
 from babelclip.objectives import contrastive, distillation
 from babelclip.training import TaskTrainer, Validation, train_task
@@ -30,7 +30,7 @@ ROWS_ONLY = [compose(name).name for name in METHODS if METHODS[name]().acquirer(
 
 def make_task(tiny, examples) -> tuple[Task, list[list[int]]]:
     lexicon = base_lexicon(tiny)
-    lexicon.grow("de", examples.texts, vocab_size=400, initialiser="normal", generator=torch.Generator().manual_seed(0))
+    lexicon.grow("de", examples.texts, Wish(400), initialiser="normal", generator=torch.Generator().manual_seed(0))
     sequences = lexicon.encode(examples.texts)
     used = torch.tensor(sorted({i for ids in sequences for i in ids} - {lexicon.bos, lexicon.eos}))
     lexicon.uses[used[::3]] += 2

@@ -23,7 +23,7 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 CHOICES = {
     "scale_at": SCALE_PLACES, "precision": PRECISIONS, "optimiser": ("adamw", "bert-adam"),
     "clip": ("global", "tensor"), "schedule": ("constant", "cosine"), "clock": ("task", "parameter"),
-    "batches": ("mixed", "language"),
+    "batches": ("mixed", "language"), "merges_from": ("letters", "remains"),
     "cross_lingual_loss": ("mse", "nce"), "cross_modal_loss": ("nce", "mse", "sigmoid"),
 }  # fmt: skip
 """Settings that are one of some names."""
@@ -35,6 +35,12 @@ class TaskSettings:
 
     vocab_size: int = 10_000
     """Tokens that the language's own vocabulary asks for; in a byte-level BPE, as CLIP's, special tokens count too."""
+    min_count: int = 0
+    """A piece of several letters becomes a token only where it occurs so often in the language's training texts. The
+    papers take any, but a row that was seen twice knows little (docs/tokenizers.md)."""
+    merges_from: str = "letters"
+    """What merges of a byte-level BPE, as CLIP's, are learnt from: ``letters``, as in the papers, or ``remains``: what
+    the merges that are there leave of the words, so that each new one can fire."""
     initialiser: str | None = None
     """How new rows start: a name of ``lexicon.INITIALISERS``; None: as the methods ask for, else ``normal``."""
     epochs: int = 3
@@ -102,8 +108,8 @@ class TaskSettings:
             UnknownNameError: a name is not one of its ``CHOICES``.
         """
         at_least = {
-            "vocab_size": 300, "epochs": 1, "batch_size": 2, "bucket": 1, "learning_rate": 0, "warm_up": 0,
-            "weight_decay": 0, "beta1": 0, "beta2": 0, "epsilon": 0, "clip_norm": 0, "cross_lingual": 0,
+            "vocab_size": 300, "min_count": 0, "epochs": 1, "batch_size": 2, "bucket": 1, "learning_rate": 0,
+            "warm_up": 0, "weight_decay": 0, "beta1": 0, "beta2": 0, "epsilon": 0, "clip_norm": 0, "cross_lingual": 0,
             "cross_modal": 0, "temperature": 0.001, "seed": 0,
         }  # fmt: skip
         at_most = {"warm_up": 1, "temperature": 0.5, "beta1": 0.9999, "beta2": 0.99999, "learning_rate": 1}

@@ -11,6 +11,7 @@ from babelclip.acquirers import Learnt
 from babelclip.config import TaskSettings, derive_seed
 from babelclip.continual.student import Student
 from babelclip.data import Examples
+from babelclip.lexicon import Wish
 from babelclip.methods import Stack
 
 
@@ -34,7 +35,7 @@ def complete_vocabulary(
     else:
         lexicon = student.lexicon.copy()
         lexicon.complete_with(
-            [text for examples in train for text in examples.texts], vocab_size=size,
+            [text for examples in train for text in examples.texts], Wish.of(settings, size),
             initialiser=stack.settle(settings).initialiser or "normal",
             generator=torch.Generator().manual_seed(derive_seed(settings.seed, "rows", "all")),
         )  # fmt: skip

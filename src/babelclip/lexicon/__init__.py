@@ -1,6 +1,7 @@
 """Everything about words: learn, merge, count and initialise; coverage; files."""
 
 from babelclip.lexicon.coverage import Coverage, measure_coverage
+from babelclip.lexicon.kind import Wish
 from babelclip.lexicon.kinds import learn_vocabulary
 from babelclip.lexicon.lexicon import Lexicon
 from babelclip.lexicon.merge import Growth, merge_vocabularies
@@ -11,5 +12,5 @@ from babelclip.lexicon.vocabulary import Snapshot, Vocabulary
 
 __all__ = [
     "INITIALISERS", "Coverage", "Growth", "Lexicon", "MultilingualLexicon", "Snapshot", "Tokens", "Vocabulary",
-    "learn_vocabulary", "measure_coverage", "merge_vocabularies", "read_multilingual", "tokenise",
+    "Wish", "learn_vocabulary", "measure_coverage", "merge_vocabularies", "read_multilingual", "tokenise",
 ]  # fmt: skip

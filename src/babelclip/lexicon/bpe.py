@@ -8,9 +8,11 @@ from typing import Any
 
 from tokenizers import Tokenizer, models
 
-from babelclip.lexicon.merging import learn_merges
+from babelclip.lexicon.kind import Wish
+from babelclip.lexicon.merging import join_remains, learn_merges
 from babelclip.lexicon.plain import can_end, read_tokens, take_out, with_model
 from babelclip.lexicon.vocabulary import Vocabulary
+from babelclip.lexicon.words import count_marked
 
 
 class ByMerges:
@@ -45,18 +47,22 @@ class ByteLevelBpe(ByMerges):
         parts = json.dumps([blank["normalizer"], blank["pre_tokenizer"]])
         return blank["model"]["type"] == "BPE" and '"ByteLevel"' in parts
 
-    def learn(self, texts: Iterable[str], base: Tokenizer, vocab_size: int, old: Vocabulary) -> Vocabulary:
-        """See ``Kind``; special tokens count towards ``vocab_size`` and come first, as in the reference."""
+    def learn(self, texts: Iterable[str], base: Tokenizer, wish: Wish, old: Vocabulary) -> Vocabulary:
+        """See ``Kind``; learnt from letters, special tokens count towards the size and come first, as in the reference.
+
+        Letters are bytes here, and all of them have tokens in ``old``.
+        """
         blank = take_out(base)
+        if wish.remains and old.tokens:
+            words, model = count_marked(texts, base), make_model(blank, old)
+            return join_remains({word: [piece.value for piece in model.tokenize(word)] for word in words}, words, wish)
         suffix, prefix = marks(blank)
 
         def order(symbols: set[str]) -> list[str]:
             return sorted(symbols, key=lambda one: (bool(suffix) and one.endswith(suffix) and one != suffix, one))
 
         specials = [token["content"] for token in blank["added_tokens"]]
-        return learn_merges(
-            list(texts), blank, vocab_size=vocab_size, first=specials, suffix=suffix, prefix=prefix, order=order
-        )
+        return learn_merges(list(texts), blank, wish, first=specials, suffix=suffix, prefix=prefix, order=order)
 
     def problem(self, base: Tokenizer, vocabulary: Vocabulary, eos: int) -> str | None:
         """See ``Kind``."""

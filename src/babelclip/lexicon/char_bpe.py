@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from tokenizers import Tokenizer
 
 from babelclip.lexicon.bpe import ByMerges, make_model, marks
-from babelclip.lexicon.merging import learn_merges
+from babelclip.lexicon.kind import Wish
+from babelclip.lexicon.merging import join_remains, learn_merges
 from babelclip.lexicon.plain import can_end, take_out
 from babelclip.lexicon.vocabulary import Vocabulary
 from babelclip.lexicon.words import count_words, split_for_learning
@@ -23,7 +25,7 @@ class CharacterBpe(ByMerges):
         """See ``Kind``."""
         return bool(blank["model"]["type"] == "BPE")
 
-    def learn(self, texts: Iterable[str], base: Tokenizer, vocab_size: int, old: Vocabulary) -> Vocabulary:
+    def learn(self, texts: Iterable[str], base: Tokenizer, wish: Wish, old: Vocabulary) -> Vocabulary:
         """See ``Kind``; words are split as SentencePiece does, also where the base tokenizer splits nothing.
 
         Old merges fire before new ones. So they cut the words first, and what is learnt are merges of what they leave:
@@ -34,27 +36,15 @@ class CharacterBpe(ByMerges):
         suffix, prefix = marks(blank)
         if suffix or prefix:
             apart = split_for_learning()
-            return learn_merges(
-                list(texts), blank, vocab_size=vocab_size, suffix=suffix, prefix=prefix, apart=apart
-            )  # fmt: skip
+            return learn_merges(list(texts), blank, wish, suffix=suffix, prefix=prefix, apart=apart)
         words = count_words(texts, base)
         letters, known = sorted(set().union(*words)), set(old.tokens)
         behind = old + Vocabulary(tuple(letter for letter in letters if letter not in known))
         model = make_model(blank, behind)
         cut = {word: [piece.value for piece in model.tokenize(word)] for word in sorted(words)}
-        pieces = sorted({piece for one in cut.values() for piece in one})
-        sign = {piece: chr(FIRST + number) for number, piece in enumerate(pieces)}  # a sign for each piece
-        learnt = learn_merges(
-            [" ".join(["".join(sign[piece] for piece in cut[word])] * count) for word, count in words.items()],
-            BARE, vocab_size=len(pieces) + max(0, vocab_size - len(letters)),
-        )  # fmt: skip
-
-        def spell(signs: str) -> str:
-            return "".join(pieces[ord(one) - FIRST] for one in signs)
-
-        new = [spell(token) for token in learnt.tokens if len(token) > 1]
-        merges = ((spell(left), spell(right)) for left, right in learnt.merges)
-        return Vocabulary(tuple(dict.fromkeys([*letters, *new])), tuple(dict.fromkeys(merges)))
+        found = join_remains(cut, words, replace(wish, size=max(0, wish.size - len(letters))))
+        new = (token for token in found.tokens if len(token) > 1)
+        return Vocabulary(tuple(dict.fromkeys([*letters, *new])), found.merges)
 
     def problem(self, base: Tokenizer, vocabulary: Vocabulary, eos: int) -> str | None:
         """See ``Kind``."""
@@ -69,8 +59,3 @@ class CharacterBpe(ByMerges):
 
 
 CHARACTER_BPE = CharacterBpe()
-FIRST = 0x20000
-"""The first of the signs that stand for pieces; more than 900,000 follow."""
-BARE: dict[str, Any] = {
-    "version": "1.0", "normalizer": None, "pre_tokenizer": {"type": "WhitespaceSplit"}, "decoder": None,
-}  # fmt: skip

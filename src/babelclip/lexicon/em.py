@@ -36,7 +36,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def learn_pieces(words: Mapping[str, int], size: int) -> list[tuple[str, float]]:
+def learn_pieces(words: Mapping[str, int], size: int, min_count: int = 0) -> list[tuple[str, float]]:
     """Return at most ``size`` pieces, the most probable first, with the logarithms of their probabilities.
 
     All characters are pieces, also where there are more of them. The order of ``words`` changes nothing.
@@ -44,10 +44,11 @@ def learn_pieces(words: Mapping[str, int], size: int) -> list[tuple[str, float]]
     Args:
         words: how often each word occurs; pieces are parts of words.
         size: pieces asked for.
+        min_count: how often a piece of several characters must occur; twice in any case.
     """
     texts = _frequent(words)
     counts = np.array([words[text] for text in texts], dtype=np.float64)
-    frequent = _substrings(texts, counts)
+    frequent = _substrings(texts, counts, max(2, min_count))
     frequent[0] = dict.fromkeys(set().union(*words), 1) | frequent[0]
     characters = sorted(frequent[0])
     longer = _seeds(frequent, size * SEEDS)
@@ -87,8 +88,8 @@ def _frequent(words: Mapping[str, int]) -> list[str]:
     return sorted(ordered[: max(1, int(np.searchsorted(ends, MOST, side="right")))])
 
 
-def _substrings(texts: Sequence[str], counts: Floats) -> list[dict[str, int]]:
-    """Return how often substrings occur, by their length from 1: all characters, and what occurs at least twice."""
+def _substrings(texts: Sequence[str], counts: Floats, fewest: int) -> list[dict[str, int]]:
+    """Return how often substrings occur, by their length from 1: all characters, and what occurs often enough."""
     found: list[dict[str, int]] = []
     for length in range(1, LONGEST + 1):
         before, level = found[-1] if found else {}, dict[str, int]()
@@ -103,7 +104,7 @@ def _substrings(texts: Sequence[str], counts: Floats) -> list[dict[str, int]]:
             if seen:
                 longer.append((text, count))
         texts, counts = [text for text, _ in longer], np.array([count for _, count in longer])
-        found.append(level if length == 1 else {part: count for part, count in level.items() if count > 1})
+        found.append(level if length == 1 else {part: count for part, count in level.items() if count >= fewest})
         if not found[-1]:
             break
     return found

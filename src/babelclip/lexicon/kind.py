@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tokenizers import Tokenizer
 
+from babelclip.config import TaskSettings
 from babelclip.lexicon.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the vocabulary of one language is to be like.
+
+    Attributes:
+        size: tokens asked for; there are fewer where the texts have no more, and as many as there are letters at least.
+        min_count: a piece is joined of smaller ones only where it occurs so often in the training texts, so that its
+            row can be learnt; 0 for any, as in the papers.
+        remains: whether merges of a byte-level BPE are learnt from what the old merges leave of the words, and not from
+            letters. Old merges fire first, so many of the others wait for pieces that never stand there.
+    """
+
+    size: int
+    min_count: int = 0
+    remains: bool = False
+
+    @classmethod
+    def of(cls, settings: TaskSettings, size: int | None = None) -> Wish:
+        """Return what the settings of a task wish for; of another size where one is given."""
+        wanted = settings.vocab_size if size is None else size
+        return cls(wanted, settings.min_count, settings.merges_from == "remains")
 
 
 class Kind(Protocol):
@@ -22,8 +47,8 @@ class Kind(Protocol):
     def fits(self, blank: dict[str, Any]) -> bool:
         """Whether a tokenizer is of this kind; ``blank`` is its content without the vocabulary."""
 
-    def learn(self, texts: Iterable[str], base: Tokenizer, vocab_size: int, old: Vocabulary) -> Vocabulary:
-        """Learn a vocabulary of at most ``vocab_size`` tokens from the training texts of one language.
+    def learn(self, texts: Iterable[str], base: Tokenizer, wish: Wish, old: Vocabulary) -> Vocabulary:
+        """Learn a vocabulary from the training texts of one language.
 
         The same texts give the same vocabulary in the same order, whatever the order of the texts. Letters count
         towards the size, and all of them are in it, also where there are more. Of the base tokenizer the algorithm is

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from babelclip.errors import ModelError
 from babelclip.lexicon.bpe import BYTE_LEVEL_BPE
 from babelclip.lexicon.char_bpe import CHARACTER_BPE
-from babelclip.lexicon.kind import Kind
+from babelclip.lexicon.kind import Kind, Wish
 from babelclip.lexicon.plain import take_out
 from babelclip.lexicon.unigram import UNIGRAM
 from babelclip.lexicon.vocabulary import Vocabulary
@@ -40,17 +40,18 @@ def kind_of(tokenizer: Tokenizer) -> Kind:
 
 
 def learn_vocabulary(
-    texts: Iterable[str], base: Tokenizer, vocab_size: int, old: Vocabulary | None = None
+    texts: Iterable[str], base: Tokenizer, wish: Wish | int, old: Vocabulary | None = None
 ) -> Vocabulary:
     """Learn a vocabulary from the training texts of one language; see ``Kind.learn``.
 
     Args:
         texts: training captions only; nothing of a test set may come in here.
         base: the base model's tokenizer; only its algorithm is used, not its vocabulary.
-        vocab_size: the papers use 10,000.
+        wish: what it is to be like; a number is its size (papers: 10,000).
         old: what it is to stand behind; nothing by default.
     """
-    return kind_of(base).learn(texts, base, vocab_size, old or Vocabulary(()))
+    wish = wish if isinstance(wish, Wish) else Wish(wish)
+    return kind_of(base).learn(texts, base, wish, old or Vocabulary(()))
 
 
 def read_vocabulary(tokenizer: Tokenizer) -> Vocabulary:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from babelclip.encoders.frame import Frame
 from babelclip.errors import ModelError, SettingError, UnknownNameError
+from babelclip.lexicon.kind import Wish
 from babelclip.lexicon.kinds import build_tokenizer, kind_of, learn_vocabulary, read_vocabulary
 from babelclip.lexicon.merge import Growth, merge_vocabularies
 from babelclip.lexicon.plain import mark_specials
@@ -90,7 +91,7 @@ class Lexicon:
         return dataclasses.replace(self, uses=self.uses.clone(), snapshots=dict(self.snapshots))
 
     def grow(
-        self, language: str, texts: Iterable[str], *, vocab_size: int, initialiser: str, generator: torch.Generator
+        self, language: str, texts: Iterable[str], wish: Wish, *, initialiser: str, generator: torch.Generator
     ) -> Growth:
         """Learn a language's vocabulary from its training texts, append what is new, and keep a snapshot.
 
@@ -100,7 +101,7 @@ class Lexicon:
         Args:
             language: its tag.
             texts: training texts only.
-            vocab_size: tokens asked for (papers: 10,000).
+            wish: what the language's vocabulary is to be like (papers: 10,000 tokens).
             initialiser: a name of ``INITIALISERS``.
             generator: chance for the new rows.
 
@@ -116,23 +117,23 @@ class Lexicon:
         if self.complete:
             growth = Growth(self.vocabulary, 0, 0, 0)
         else:
-            growth = self._append(texts, vocab_size, initialiser, generator)
+            growth = self._append(texts, wish, initialiser, generator)
         self.snapshots[language] = growth.vocabulary.size
         return growth
 
     def complete_with(
-        self, texts: Iterable[str], *, vocab_size: int, initialiser: str, generator: torch.Generator
+        self, texts: Iterable[str], wish: Wish, *, initialiser: str, generator: torch.Generator
     ) -> Growth:
         """Learn one vocabulary for all languages to come; ``grow`` then appends nothing. Arguments as for ``grow``."""
-        growth = self._append(texts, vocab_size, initialiser, generator)
+        growth = self._append(texts, wish, initialiser, generator)
         self.complete = True
         return growth
 
-    def _append(self, texts: Iterable[str], vocab_size: int, initialiser: str, generator: torch.Generator) -> Growth:
+    def _append(self, texts: Iterable[str], wish: Wish, initialiser: str, generator: torch.Generator) -> Growth:
         """Learn a vocabulary and append what is new."""
         make_rows = INITIALISERS[initialiser]
         growth = merge_vocabularies(
-            self.vocabulary, learn_vocabulary(texts, self.base_tokenizer, vocab_size, self.vocabulary)
+            self.vocabulary, learn_vocabulary(texts, self.base_tokenizer, wish, self.vocabulary)
         )
         rows = make_rows(self.table, growth.new_tokens, generator)
         self.vocabulary = growth.vocabulary

@@ -16,6 +16,7 @@ from babelclip.encoders.frame import Frame
 from babelclip.encoders.headers import weight_files
 from babelclip.encoders.hub import HubName, fetch_model
 from babelclip.errors import ModelError, SettingError, UnknownNameError
+from babelclip.lexicon.kind import Wish
 from babelclip.lexicon.lexicon import Lexicon
 from babelclip.lexicon.merge import Growth
 from babelclip.lexicon.plain import as_plain_text
@@ -89,7 +90,7 @@ class MultilingualLexicon(Lexicon):
         return self.base_tokenizer
 
     def complete_with(
-        self, texts: Iterable[str], *, vocab_size: int, initialiser: str, generator: torch.Generator
+        self, texts: Iterable[str], wish: Wish, *, initialiser: str, generator: torch.Generator
     ) -> Growth:
         """Refuse: nothing can be appended.
 

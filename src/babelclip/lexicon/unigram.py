@@ -10,6 +10,7 @@ from typing import Any
 from tokenizers import Tokenizer, models
 
 from babelclip.lexicon.em import learn_pieces
+from babelclip.lexicon.kind import Wish
 from babelclip.lexicon.plain import can_end, read_tokens, take_out, with_model
 from babelclip.lexicon.vocabulary import Vocabulary
 from babelclip.lexicon.words import count_words
@@ -27,9 +28,9 @@ class Unigram:
         """See ``Kind``."""
         return bool(blank["model"]["type"] == "Unigram")
 
-    def learn(self, texts: Iterable[str], base: Tokenizer, vocab_size: int, old: Vocabulary) -> Vocabulary:
+    def learn(self, texts: Iterable[str], base: Tokenizer, wish: Wish, old: Vocabulary) -> Vocabulary:
         """See ``Kind``; most probable pieces first."""
-        found = learn_pieces(count_words(texts, base), vocab_size)
+        found = learn_pieces(count_words(texts, base), wish.size, wish.min_count)
         return Vocabulary(tuple(piece for piece, _ in found), (), tuple(score for _, score in found))
 
     def read(self, tokenizer: Tokenizer) -> Vocabulary:

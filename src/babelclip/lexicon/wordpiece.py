@@ -7,6 +7,7 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
+from babelclip.lexicon.kind import Wish
 from babelclip.lexicon.merging import learn_merges
 from babelclip.lexicon.plain import can_end, read_tokens, take_out, with_model
 from babelclip.lexicon.vocabulary import Vocabulary
@@ -21,7 +22,7 @@ class WordPiece:
         """See ``Kind``."""
         return bool(blank["model"]["type"] == "WordPiece")
 
-    def learn(self, texts: Iterable[str], base: Tokenizer, vocab_size: int, old: Vocabulary) -> Vocabulary:
+    def learn(self, texts: Iterable[str], base: Tokenizer, wish: Wish, old: Vocabulary) -> Vocabulary:
         """See ``Kind``; merges of a BPE make the tokens, as in the library, and are then forgotten.
 
         Every letter is a token, and with the mark of a continuation another one where it can stand inside a word: so no
@@ -36,7 +37,7 @@ class WordPiece:
 
         texts = list(texts)
         learnt = learn_merges(
-            texts, blank, vocab_size=vocab_size, prefix=mark, order=complete,
+            texts, blank, wish, prefix=mark, order=complete,
             apart=_short_words(blank["model"]["max_input_chars_per_word"]),
         )  # fmt: skip
         return Vocabulary(learnt.tokens)

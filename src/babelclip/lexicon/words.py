@@ -18,9 +18,18 @@ def split_for_learning() -> pre_tokenizers.PreTokenizer:
 
 
 def count_words(texts: Iterable[str], base: Tokenizer) -> Counter[str]:
-    """Return how often each word occurs, as a base tokenizer normalises and marks texts."""
-    normaliser, known, split = base.normalizer, base.pre_tokenizer, split_for_learning()
-    cutter = split if known is None else pre_tokenizers.Sequence([known, split])
+    """Return how often each word occurs, as a base tokenizer normalises and marks texts, split for learning."""
+    known, split = base.pre_tokenizer, split_for_learning()
+    return _count(texts, base, split if known is None else pre_tokenizers.Sequence([known, split]))
+
+
+def count_marked(texts: Iterable[str], base: Tokenizer) -> Counter[str]:
+    """Return how often each word occurs, just as a base tokenizer splits texts."""
+    return _count(texts, base, base.pre_tokenizer)
+
+
+def _count(texts: Iterable[str], base: Tokenizer, cutter: pre_tokenizers.PreTokenizer) -> Counter[str]:
+    normaliser = base.normalizer
     words: Counter[str] = Counter()
     for text, count in Counter(texts).items():
         plain = text if normaliser is None else normaliser.normalize_str(text)

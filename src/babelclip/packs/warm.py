@@ -15,7 +15,7 @@ from torch import Tensor
 from babelclip.config import TaskSettings, derive_seed
 from babelclip.data import Examples
 from babelclip.errors import SettingError
-from babelclip.lexicon import Growth, Lexicon, Tokens, tokenise
+from babelclip.lexicon import Growth, Lexicon, Tokens, Wish, tokenise
 from babelclip.lexicon.kinds import kind_of
 from babelclip.packs.align import align
 from babelclip.packs.pack import Pack
@@ -162,7 +162,7 @@ def grow_words(polyglot: Polyglot, examples: Examples, settings: TaskSettings) -
     """
     lexicon = polyglot.base.copy()
     growth = lexicon.complete_with(
-        examples.texts, vocab_size=settings.vocab_size, initialiser=settings.initialiser or "normal",
+        examples.texts, Wish.of(settings), initialiser=settings.initialiser or "normal",
         generator=torch.Generator().manual_seed(derive_seed(settings.seed, "rows", examples.language)),
     )  # fmt: skip
     return Words(

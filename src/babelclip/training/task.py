@@ -13,7 +13,7 @@ from babelclip.data import Cache, Examples
 from babelclip.encoders import DualEncoder
 from babelclip.errors import DataError, SettingError
 from babelclip.languages import NATIVE, language_part
-from babelclip.lexicon import Coverage, Lexicon, MultilingualLexicon, Tokens, measure_coverage
+from babelclip.lexicon import Coverage, Lexicon, MultilingualLexicon, Tokens, Wish, measure_coverage
 from babelclip.methods import Stack, Task
 from babelclip.training.batches import Order
 from babelclip.training.checkpoint import Checkpoints
@@ -112,7 +112,7 @@ def train_task(
     known, before = len(lexicon.table), set(lexicon.snapshots)
     chance = _chance(settings, "rows", examples.language)
     growths = [
-        lexicon.grow(language, examples.texts[part], vocab_size=settings.vocab_size,
+        lexicon.grow(language, examples.texts[part], Wish.of(settings),
                      initialiser=settings.initialiser or "normal", generator=chance)
         for language, part in _by_language(examples) if not (again and language in before)
     ]  # fmt: skip
