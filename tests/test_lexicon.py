@@ -169,6 +169,7 @@ def test_coverage_counts_what_it_says():
     assert cover.tokens_per_word == 83 / 3
     assert cover.over_limit == 0.5
     assert cover.unused == 2  # 5 and 6
+    assert cover.once == 3 / 83
 
 
 def test_a_saved_lexicon_comes_back_bit_for_bit(lexicon, tmp_path):

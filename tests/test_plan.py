@@ -1,6 +1,7 @@
 """What is said of a pack before it is learnt."""
 
 import json
+import random
 from dataclasses import replace
 
 import pytest
@@ -134,6 +135,24 @@ def test_the_command_prints_a_plan_and_writes_nothing(tiny_folder, captions, tmp
     )
     assert not any(tmp_path.iterdir())
     assert sorted(captions.iterdir()) == before
+
+
+def test_rare_tokens_are_told_before_and_after_learning(tiny_folder, captions, tmp_path):
+    """A thousand texts each with a word of its own; in as few as 24, many tokens are rare whatever is done."""
+    chance = random.Random(0)
+    words = ["".join(chr(0x4E00 + chance.randrange(100)) for _ in range(4)) for _ in range(1000)]
+    file = captions / "rare.tsv"
+    file.write_text("image\ten\tde\n" + "".join(f"0-0.png\ta dog\t{word}\n" for word in words), encoding="utf-8")
+    out = tmp_path / "new"
+    given = ("learn", "--base", tiny_folder, "--data", file, "--language", "de", "--out", out, "--device", "cpu",
+             "--vocab-size", 9000, "--batch-size", 500, "--epochs", 1)  # fmt: skip
+    note = "just once, and a row learns little from that; --set min_count=5"
+    for more, told in ((["--plan"], True), (["--set", "min_count=5", "--plan"], False), ([], True)):
+        done = CliRunner().invoke(app, [*map(str, given), *more])
+        assert done.exit_code == 0, done.output
+        assert (note in " ".join(done.stdout.split())) == told, done.stdout
+    file.unlink()
+    assert "just once" not in invoke(tiny_folder, captions, tmp_path / "few").stdout
 
 
 def test_the_same_as_json(tiny_folder, captions, tmp_path):

@@ -17,10 +17,14 @@ from babelclip.encoders import FRAMES
 from babelclip.errors import SettingError
 from babelclip.evaluation import METRICS, chance_scores
 from babelclip.languages import language_name, normalise_tag
+from babelclip.lexicon import Coverage
 from babelclip.methods import compose
 from babelclip.report.terminal import new_table
 from babelclip.training import Checkpoints, JsonlLog, TaskReport, TensorBoardLog, Workers
 from babelclip.training.allocator import keep_freed_memory
+
+FEW, OFTEN = 1_000, 0.25
+"""Fewer texts have many rare tokens whatever is done; a larger share of tokens that occur once is worth a word."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,16 @@ def print_scores(examples: Examples, columns: Mapping[str, Mapping[str, float]])
     console.print(table)
 
 
+def rare_tokens(cover: Coverage) -> str:
+    """What to do where many tokens are too rare to be learnt; nothing where few are, or where there are few texts."""
+    if cover.texts < FEW or cover.once < OFTEN:
+        return ""
+    return (
+        f"{100 * cover.once:.0f} % of the texts' tokens stand in them just once, and a row learns little from that; "
+        "--set min_count=5 makes none of pieces that are rarer (docs/tokenizers.md)"
+    )
+
+
 def _print_report(report: TaskReport, settings: TaskSettings, deviation: float) -> None:
     """Say what happened, and what the reader may want to change."""
     cover = report.coverage
@@ -181,6 +195,8 @@ def _print_report(report: TaskReport, settings: TaskSettings, deviation: float) 
         f"{report.new_tokens:,} new tokens ({cover.unused:,} of them in no training text), "
         f"{report.overlapping_tokens:,} shared with what was known"
     )
+    if advice := rare_tokens(cover):
+        console.print(f"note: {advice}")
     kept = f", epoch {report.epoch} kept" if report.epoch < report.epochs else ""
     console.print(
         f"{report.steps} steps in {report.seconds:.1f} s ({report.texts / report.seconds:,.0f} texts/s, "

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from babelclip.cli.console import console, quieten
-from babelclip.cli.learn import Columns
+from babelclip.cli.learn import Columns, rare_tokens
 from babelclip.cli.teaching import PackTeaching, Start
 from babelclip.config import change_settings
 from babelclip.data import Cache
@@ -73,6 +73,8 @@ def _show(plan: Plan, rows: str, start: str) -> None:
     for name, fact in facts.items():
         table.add_row(name, fact)
     console.print(table)
+    if advice := rare_tokens(own):
+        console.print(f"note: {advice}")
 
 
 def _expected(plan: Plan, start: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from babelclip.lexicon.tokens import Tokens
 
 
@@ -19,6 +21,7 @@ class Coverage:
         over_limit: share of texts, 0 to 1, that are longer than the tower's limit and are cut there.
         unused: how many of the language's own new tokens occur in none of its training texts: old merges fire first, so
             that they are never reached, or they are only steps towards longer tokens.
+        once: share of all tokens of the texts, 0 to 1, that stand in them just once.
     """
 
     texts: int
@@ -26,6 +29,7 @@ class Coverage:
     tokens_per_word: float
     over_limit: float
     unused: int
+    once: float
 
 
 def measure_coverage(texts: Sequence[str], tokens: Tokens, *, room: int, new_ids: range) -> Coverage:
@@ -47,4 +51,5 @@ def measure_coverage(texts: Sequence[str], tokens: Tokens, *, room: int, new_ids
         tokens_per_word=int(lengths.sum()) / max(1, words),
         over_limit=int((lengths > room).sum()) / max(1, len(texts)),
         unused=len(new_ids) - reached,
+        once=int((torch.bincount(tokens.ids.long()) == 1).sum()) / max(1, len(tokens.ids)),
     )
