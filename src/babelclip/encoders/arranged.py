@@ -1,6 +1,6 @@
 """Transformer text towers that are never trained, arranged for speed: gradients flow to token rows and nowhere else.
 
-Against running the layers one by one, six things change and the vectors do not (tested in float64, 1e-12):
+Against running the layers one by one, five things change and the vectors do not (tested in float64, 1e-12):
 
 1. query, key and value weights are one matrix, so that a layer has four products instead of six;
 2. quick_gelu(x) = x sigmoid(1.702 x) = silu(1.702 x) / 1.702, so the factor goes into the frozen weights and one fused
@@ -8,8 +8,7 @@ Against running the layers one by one, six things change and the vectors do not 
 3. the last layer is computed at the place that is pooled only: nothing reads its other positions;
 4. matrix products see neither padding nor, in a causal tower, the same beginning of a text twice (``layout``);
 5. causal attention needs no mask, because nothing reads what stands behind the first end-of-text. A tower that attends
-   both ways needs one where texts of a batch differ in length;
-6. in bfloat16 or float16 the frozen matrices are cast once, and not in every step.
+   both ways needs one where texts of a batch differ in length.
 """
 
 from __future__ import annotations
@@ -104,7 +103,6 @@ class ArrangedTower:
         self._activation: Callable[[Tensor], Tensor] = silu if folded else ACT2FN[self.activation]
         self._positions, self._head = positions, head
         self._layers = [_arrange(modules, self._factor) for modules in layers]
-        self._cast: dict[torch.dtype, list[Layer]] = {}
         self._heads: int = config.num_attention_heads
         self.shape = TowerShape(len(self._layers), config.hidden_size, self._heads, len(head.projection))
 
@@ -114,10 +112,9 @@ class ArrangedTower:
             entering = insert.enter(rows)
             rows = rows if entering is None else entering
         hidden = self._enter(rows + self._positions[layout.positions])
-        layers = self._layers_for(hidden.device.type)
-        for number, layer in enumerate(layers[:-1]):
+        for number, layer in enumerate(self._layers[:-1]):
             hidden = self._block(number, layer, hidden, layout, inserts)
-        pooled = self._last_block(layers[-1], hidden, layout, inserts)
+        pooled = self._last_block(self._layers[-1], hidden, layout, inserts)
         return self._head(pooled, self.epsilon)
 
     def lay_out(self, ids: Tensor, ends: Tensor, groups: Tensor | None = None) -> Layout:
@@ -155,7 +152,6 @@ class ArrangedTower:
     def with_weights(self, weights: Mapping[str, Tensor]) -> Self:
         """Return the same tower with other weights, named as in ``weights``; gradients flow to them."""
         tower = copy(self)
-        tower._cast = {}
         tower._positions = weights["positions"]
         norm, dense = (
             None if known is None else (weights[f"{name}.weight"], weights[f"{name}.bias"])
@@ -172,15 +168,6 @@ class ArrangedTower:
                 parts[name] = weight * self._factor ** power[0], bias * self._factor ** power[1]
             tower._layers.append(Layer(**parts))
         return tower
-
-    def _layers_for(self, device: str) -> list[Layer]:
-        """The layers with matrices in the precision of autocast, which would cast frozen ones anew in every step."""
-        if not torch.is_autocast_enabled(device):
-            return self._layers
-        dtype = torch.get_autocast_dtype(device)
-        if dtype not in self._cast:
-            self._cast[dtype] = [Layer(*(_in(dtype, affine) for affine in layer)) for layer in self._layers]
-        return self._cast[dtype]
 
     def _enter(self, hidden: Tensor) -> Tensor:
         """Rows with their positions to what the first block takes."""
@@ -323,12 +310,6 @@ def _add_behind(hidden: Tensor, inserts: Sequence[Insert], number: int, nodes: T
 def _pick(places: Tensor, layout: Layout) -> Tensor:
     nodes: Tensor = Pick.apply(places, layout)  # type: ignore[no-untyped-call]
     return nodes
-
-
-def _in(dtype: torch.dtype, affine: Affine) -> Affine:
-    """A linear layer in a precision; a norm stays as it is."""
-    weight, bias = affine
-    return affine if weight.dim() == 1 else (weight.to(dtype), bias.to(dtype))
 
 
 def _arrange(modules: Modules, factor: float) -> Layer:
