@@ -165,5 +165,7 @@ def test_packs_are_a_stream_of_their_own(tiny, stages, quick, examples):
         run_stream(babelclip.Student(tiny), stages, method="packs", settings=quick)
     student = babelclip.Student(tiny)
     student.learn("de", examples["de"], settings=quick)
+    with pytest.raises(SettingError, match=r"cannot learn as 'cll\+packs', 'cll\+mla\+packs' do"):
+        run_packs(babelclip.Student(tiny), stages, method=["packs", "packs+mla"], settings=quick)
     with pytest.raises(SettingError, match="this one has learnt de. Give the base model"):
         run_packs(student, stages, method="packs", settings=quick)
