@@ -148,22 +148,42 @@ def test_group_scores_medians_and_folds_equal_the_recorded_ones(name):
 def test_results_do_not_depend_on_the_block_and_no_block_is_larger(block, monkeypatch):
     vectors = tied_set(60, seed=4)
     expected, expected_interval = retrieval_scores(*vectors), bootstrap_intervals(*vectors, repeats=200)["txt_group_r5"]
-    sizes, form = [], ranks._Laid.scores
+    sizes, form = {}, ranks._Laid.scores
 
-    def watched(self, tile, other):
-        scores = form(self, tile, other)
-        if tile != other or (tile, other) not in seen:
-            sizes.append(scores.shape)
-        seen.add((tile, other))
+    def watched(self, block, tile):
+        scores = form(self, block, tile)
+        sizes[block, tile] = scores.shape
         return scores
 
-    seen = set()
     monkeypatch.setattr(ranks, "BLOCK", block)
     monkeypatch.setattr(ranks._Laid, "scores", watched)
     assert retrieval_scores(*vectors) == expected
-    assert all(rows == 1 or rows * columns <= block for rows, columns in sizes)
-    assert sum(rows * columns for rows, columns in sizes) == len(vectors[0]) * len(vectors[1])
+    assert all(rows * columns <= block for rows, columns in sizes.values())
+    assert sum(rows * columns for rows, columns in sizes.values()) == len(vectors[0]) * len(vectors[1])
     assert bootstrap_intervals(*vectors, repeats=200)["txt_group_r5"] == pytest.approx(expected_interval, abs=5)
+
+
+@pytest.mark.parametrize("block", [400, ranks.BLOCK])
+def test_one_picture_may_have_very_many_texts(block, monkeypatch):
+    """Its texts lie in tiles of their own, and nothing is laid out larger because of them."""
+    chance = torch.Generator().manual_seed(3)
+    owner = torch.cat([torch.arange(50), torch.full((700,), 20), torch.full((90,), 3)])
+    owner = owner[torch.randperm(len(owner), generator=chance)]
+    texts, images = torch.randn(len(owner), 5, generator=chance), torch.randn(50, 5, generator=chance)
+    own = [(owner == image).nonzero()[:, 0].tolist() for image in range(50)]
+    expected = {
+        "txt": by_loops(cosines(texts, images).T, own),
+        "txt_group": by_loops(group_cosines(texts, images, owner), [[image] for image in range(50)]),
+        "img": by_loops(cosines(texts, images), [[image] for image in owner.tolist()]),
+    }
+    laid, out = [], ranks._Laid.out
+    monkeypatch.setattr(ranks, "BLOCK", block)
+    monkeypatch.setattr(ranks._Laid, "out", lambda *vectors: laid.append(out(*vectors)) or laid[-1])
+    scores = retrieval_scores(texts, images, owner)
+    for direction, values in expected.items():
+        found = [scores[f"{direction}_{name}"] for name in ("r1", "r5", "r10", "medr")]
+        assert found == pytest.approx(values, abs=1e-9), direction
+    assert laid[0].texts.shape[0] * laid[0].texts.shape[1] <= 2 * len(owner) + block
 
 
 @pytest.mark.parametrize("block", [2_000, ranks.BLOCK])

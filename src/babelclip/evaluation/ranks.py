@@ -6,9 +6,8 @@ gives every pair the same score gets chance level, never more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -106,141 +105,166 @@ def count_standings(texts: Tensor, images: Tensor, owner: Tensor) -> tuple[Stand
             f"{int((sizes == 0).sum())} of {len(images)} pictures have no text",
             fix="Give each picture at least one text, or leave these pictures out.",
         )
-    tiles = _cut_tiles(owner, sizes)
-    laid = _Laid.out(normalize(images, dim=-1), normalize(texts, dim=-1), tiles)
-    marks = [tile.marks(laid.scores(place, place)) for place, tile in enumerate(tiles)]
-    counts = _Counts(len(owner), len(sizes), owner.device)
-    for place, other in product(range(len(tiles)), repeat=2):
-        counts.add(laid.scores(place, other), tiles[place], marks[place], tiles[other], marks[other])
-    return counts.standings(tiles, marks)
-
-
-@dataclass(frozen=True)
-class _Marks:
-    """What the scores of a tile are compared with.
-
-    Attributes:
-        texts: (m,) the score of each text with its image.
-        images: (n,) the score of each image with its best own text; it is also that of its group.
-        right: (n,) how many of its own texts have that score.
-    """
-
-    texts: Tensor
-    images: Tensor
-    right: Tensor
+    layout = _Layout.of(owner, sizes)
+    laid = _Laid.out(normalize(images, dim=-1), normalize(texts, dim=-1), layout)
+    own = laid.texts.new_empty(len(owner))
+    for place, tile in enumerate(layout.tiles):
+        first, last = (int(layout.ranks[column]) // layout.height for column in (tile.start, tile.lowest))
+        for block in range(first, last + 1):
+            mine = layout.ranks[tile.start : tile.stop] // layout.height == block
+            columns = mine.nonzero().squeeze(1)
+            rows = layout.ranks[tile.start + columns] - block * layout.height
+            own[tile.start + columns] = laid.scores(block, place)[rows, columns]
+    return _count(laid, own)
 
 
 @dataclass(frozen=True)
 class _Tile:
-    """Some images and all of their texts.
-
-    Texts lie in rounds: the first text of every image, the second of those that have two, and so on, images with many
-    texts first. So the maximum over the texts of each image is one of neighbouring columns.
+    """Some columns of the layout: all texts of some images, or a part of the texts of one that has very many.
 
     Attributes:
-        images: (n,) their numbers, those with most texts first.
-        texts: (m,) numbers of their texts.
-        rows: (m,) place in ``images`` of the image of each text.
-        rounds: how many images have a text in each round; the first is n.
+        start: its first column.
+        stop: the column behind its last one.
+        rounds: how many images have a text in each round; the first is the number of its images.
+        goes_on: whether the next tile has more texts of its only image.
     """
 
-    images: Tensor
-    texts: Tensor
-    rows: Tensor
+    start: int
+    stop: int
     rounds: list[int]
+    goes_on: bool = False
 
-    def marks(self, scores: Tensor) -> _Marks:
-        """Read (n, m) scores of the tile's own images and texts."""
-        own = scores[self.rows, torch.arange(len(self.rows), device=scores.device)]
-        best = torch.full_like(scores[:, 0], -torch.inf).scatter_reduce_(0, self.rows, own, reduce="amax")
-        right = torch.zeros_like(self.images).scatter_add(0, self.rows, (own == best[self.rows]).to(self.rows.dtype))
-        return _Marks(own, best, right)
+    @property
+    def lowest(self) -> int:
+        """The column of the first text of its last image."""
+        return self.start + self.rounds[0] - 1
 
     def group_scores(self, scores: Tensor) -> Tensor:
         """(b, m) scores of the tile's texts -> (b, n) maxima over the texts of each of its images."""
+        if self.rounds[0] == 1:
+            return scores.amax(1, keepdim=True)
         groups: Tensor = scores[:, : self.rounds[0]].clone()
         for later in scores.split(self.rounds, dim=1)[1:]:
             torch.maximum(groups[:, : later.shape[1]], later, out=groups[:, : later.shape[1]])
         return groups
 
 
-class _Counts:
-    """How many candidates stand above, and level with, the right ones: texts, images, and groups of texts."""
+@dataclass(frozen=True)
+class _Layout:
+    """Images with many texts come first, and their texts in the same order, cut into tiles.
 
-    def __init__(self, num_texts: int, num_images: int, device: torch.device) -> None:
-        """Begin with none."""
-        texts, images = (torch.zeros(2, count, dtype=torch.int64, device=device) for count in (num_texts, num_images))
-        self.texts, self.images, self.groups = texts, images, images.clone()
+    In a tile texts lie in rounds: the first text of every image, the second of those that have two, and so on. So the
+    maximum over the texts of each image is one of neighbouring columns.
 
-    def add(self, scores: Tensor, tile: _Tile, marks: _Marks, other: _Tile, others: _Marks) -> None:
-        """Count (n, m) scores of the images of one tile with the texts of another."""
-        best, found = marks.images[:, None], torch.empty_like(scores)
-        self.texts[:, other.texts] += _compare(scores, others.texts, 0, found)
-        self.images[:, tile.images] += _compare(scores, best, 1, found)
-        groups = other.group_scores(scores)
-        self.groups[:, tile.images] += _compare(groups, best, 1, found[:, : groups.shape[1]])
-
-    def standings(self, tiles: Sequence[_Tile], marks: Sequence[_Marks]) -> tuple[Standing, ImageStanding]:
-        """Put the standings together; right candidates were counted as level with themselves."""
-        right = torch.empty_like(self.images[0])
-        for tile, mark in zip(tiles, marks, strict=True):
-            right[tile.images] = mark.right
-        one, each = torch.ones_like(self.texts[0]), torch.ones_like(right)
-        groups = Standing(self.groups[0], self.groups[1] - 1, each)
-        return (
-            Standing(self.texts[0], self.texts[1] - 1, one),
-            ImageStanding(self.images[0], self.images[1] - right, right, groups),
-        )
-
-
-def _compare(scores: Tensor, mark: Tensor, dim: int, found: Tensor) -> Tensor:
-    """Return (2, ...) how many scores along a dimension are above a mark, and how many level with it.
-
-    Counted as numbers of the scores' own type in ``found``: half the time of counting booleans, and exact, because a
-    block is small (``BLOCK``).
+    Attributes:
+        images: (N,) numbers of the images.
+        texts: (M,) numbers of the texts.
+        ranks: (M,) place in ``images`` of the image of each text.
+        tiles: of the texts.
+        height: images of a block; times the texts of a tile at most ``BLOCK``.
     """
-    above = torch.gt(scores, mark, out=found).sum(dim)
-    return torch.stack([above, torch.eq(scores, mark, out=found).sum(dim)]).long()
 
+    images: Tensor
+    texts: Tensor
+    ranks: Tensor
+    tiles: list[_Tile]
+    height: int
 
-def _cut_tiles(owner: Tensor, sizes: Tensor) -> list[_Tile]:
-    """Deal images, with their texts, into as few tiles as ``BLOCK`` allows; (M,) owners, (N,) texts of each image.
-
-    Images with many texts are dealt first, one to each tile in turn, so that tiles are about equally large.
-    """
-    dealt = sizes.argsort(descending=True, stable=True)
-    count, number = len(sizes), 1 + min(len(sizes) - 1, int((len(owner) * len(sizes) / BLOCK) ** 0.5))
-    while number < count and -(-count // number) * int(sizes[dealt[::number]].sum()) > BLOCK:
-        number += 1
-    by_image, begins = owner.argsort(stable=True), sizes.cumsum(0) - sizes
-    tiles = []
-    for start in range(number):
-        images = dealt[start::number]
-        rounds = [int((sizes[images] > turn).sum()) for turn in range(int(sizes[images[0]]))]
-        texts = torch.cat([by_image[begins[images[:many]] + turn] for turn, many in enumerate(rounds)])
-        rows = torch.cat([torch.arange(many, device=owner.device) for many in rounds])
-        tiles.append(_Tile(images, texts, rows, rounds))
-    return tiles
+    @classmethod
+    def of(cls, owner: Tensor, sizes: Tensor) -> _Layout:
+        """Lay out texts with (M,) owners; (N,) texts of each image."""
+        width = max(1, min(len(owner), BLOCK, round((BLOCK * len(owner) / len(sizes)) ** 0.5)))
+        images = sizes.argsort(descending=True, stable=True)
+        by_image, begins = owner.argsort(stable=True), (sizes.cumsum(0) - sizes)[images]
+        counts = sizes[images]
+        ends, here = counts.cumsum(0), owner.device
+        tiles: list[_Tile] = []
+        texts, ranks = [], []
+        first = start = 0
+        while first < len(images):
+            size = int(counts[first])
+            if size > width:
+                last = first + 1
+                texts.append(by_image[begins[first] : begins[first] + size])
+                ranks.append(torch.full((size,), first, device=here))
+                cuts = [*range(0, size, width), size]
+                tiles += [
+                    _Tile(start + a, start + b, [1] * (b - a), goes_on=b < size) for a, b in pairwise(cuts)
+                ]  # fmt: skip
+            else:
+                last = int(torch.searchsorted(ends, start + width, right=True))
+                rounds = [int((counts[first:last] > turn).sum()) for turn in range(size)]
+                texts += [by_image[begins[first : first + many] + turn] for turn, many in enumerate(rounds)]
+                ranks += [torch.arange(first, first + many, device=here) for many in rounds]
+                tiles.append(_Tile(start, start + sum(rounds), rounds))
+            first, start = last, int(ends[last - 1])
+        return cls(images, torch.cat(texts), torch.cat(ranks), tiles, min(len(images), max(1, BLOCK // width)))
 
 
 @dataclass(frozen=True)
 class _Laid:
-    """Unit vectors of (T, n, d) images and (T, m, d) texts by tile, with zeros behind those of smaller tiles.
+    """Unit vectors of (A, height, d) images and (T, width, d) texts as laid out, with zeros where there are fewer.
 
-    All products then have one size: the same two vectors have the same score wherever they stand, and ties are ties.
+    All products have one size: the same two vectors have the same score wherever they stand, and ties are ties.
     """
 
-    tiles: Sequence[_Tile]
+    layout: _Layout
     images: Tensor
     texts: Tensor
 
     @classmethod
-    def out(cls, images: Tensor, texts: Tensor, tiles: Sequence[_Tile]) -> _Laid:
+    def out(cls, images: Tensor, texts: Tensor, layout: _Layout) -> _Laid:
         """Lay (N, d) and (M, d) vectors out."""
-        parts = [(images, [tile.images for tile in tiles]), (texts, [tile.texts for tile in tiles])]
-        return cls(tiles, *(pad_sequence([vectors[one] for one in by], batch_first=True) for vectors, by in parts))
+        rows, columns = images[layout.images].split(layout.height), texts[layout.texts]
+        tiles = [columns[tile.start : tile.stop] for tile in layout.tiles]
+        return cls(layout, pad_sequence(rows, batch_first=True), pad_sequence(tiles, batch_first=True))
 
-    def scores(self, tile: int, other: int) -> Tensor:
-        """Return (n, m) scores of the images of a tile with the texts of another; n * m <= BLOCK, or n = 1."""
-        scores: Tensor = self.images[tile] @ self.texts[other].T
-        return scores[: len(self.tiles[tile].images), : len(self.tiles[other].texts)]
+    def scores(self, block: int, tile: int) -> Tensor:
+        """Return (n, m) scores of the images of a block with the texts of a tile; n * m <= BLOCK."""
+        columns = self.layout.tiles[tile]
+        rows = min(self.layout.height, len(self.layout.images) - block * self.layout.height)
+        scores: Tensor = self.images[block] @ self.texts[tile].T
+        return scores[:rows, : columns.stop - columns.start]
+
+
+def _count(laid: _Laid, own: Tensor) -> tuple[Standing, ImageStanding]:
+    """Compare all scores with the right ones; own: (M,) score of each text with its image, as laid out."""
+    layout, height = laid.layout, laid.layout.height
+    best = own.new_full(layout.images.shape, -torch.inf)
+    best.scatter_reduce_(0, layout.ranks, own, reduce="amax")
+    right = torch.zeros_like(layout.images)
+    right.scatter_add_(0, layout.ranks, (own == best[layout.ranks]).to(right.dtype))
+    to_image = torch.zeros(2, len(own), dtype=torch.int64, device=own.device)
+    to_text, to_group = (torch.zeros(2, len(best), dtype=torch.int64, device=own.device) for _ in range(2))
+    for block in range(len(laid.images)):
+        rows = slice(block * height, (block + 1) * height)
+        mark, before = best[rows, None], None
+        for place, tile in enumerate(layout.tiles):
+            scores = laid.scores(block, place)
+            to_image[:, tile.start : tile.stop] += _compare(scores, own[tile.start : tile.stop], 0)
+            to_text[:, rows] += _compare(scores, mark, 1)
+            groups = tile.group_scores(scores)
+            groups = groups if before is None else torch.maximum(groups, before)
+            before = groups if tile.goes_on else None
+            if before is None:
+                to_group[:, rows] += _compare(groups, mark, 1)
+    # What is right was counted as level with itself.
+    back, places = layout.images.argsort(), layout.texts.argsort()
+    right, to_image, to_text, to_group = right[back], to_image[:, places], to_text[:, back], to_group[:, back]
+    one, each = torch.ones_like(to_image[0]), torch.ones_like(right)
+    groups_stand = Standing(to_group[0], to_group[1] - 1, each)
+    return (
+        Standing(to_image[0], to_image[1] - 1, one),
+        ImageStanding(to_text[0], to_text[1] - right, right, groups_stand),
+    )
+
+
+def _compare(scores: Tensor, mark: Tensor, dim: int) -> Tensor:
+    """Return (2, ...) how many scores along a dimension are above a mark, and how many level with it.
+
+    Counted as numbers of the scores' own type: half the time of counting booleans, and exact, because a block is small
+    (``BLOCK``).
+    """
+    found = torch.empty_like(scores)
+    above = torch.gt(scores, mark, out=found).sum(dim)
+    return torch.stack([above, torch.eq(scores, mark, out=found).sum(dim)]).long()
