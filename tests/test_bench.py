@@ -141,6 +141,24 @@ def test_packs_that_are_learnt_alike_are_learnt_once_and_measured_twice(jobs, co
     assert logs == ["cll+mla+packs-as-given-seed0", "cll+packs-as-given-seed0"]
 
 
+def test_a_stream_of_packs_goes_on_for_whichever_of_its_methods_are_asked_for(content, where, tmp_path):
+    """Interrupted within the second language as told packs, again there as routed ones, then both."""
+    both = {**content, "methods": ["packs", "packs-routed"]}
+    whole = run_bench(make_plan(both), where, tmp_path / "whole")
+
+    def cut_off(report):
+        if report.language == "ru" and report.step == 2:
+            raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    for name in both["methods"]:
+        with pytest.raises(KeyboardInterrupt):
+            run_bench(make_plan({**both, "methods": [name]}), where, out, listener=Listener(steps=lambda _: cut_off))
+    assert [folder.name for folder in (out / "runs").iterdir()] == ["cll+packs-as-given-seed0"]
+    assert without_cost(run_bench(make_plan(both), where, out)) == without_cost(whole)
+    assert not list(out.rglob("checkpoints"))
+
+
 def test_streams_side_by_side_give_the_same_results(content, where, tmp_path):
     plan = make_plan(content)
     cache = Where(where.root, device="cpu", cache=tmp_path / "cache")

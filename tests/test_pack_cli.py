@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import torch
 
 import babelclip
 from babelclip.continual import Gallery, Stage, run_stream
@@ -158,6 +159,16 @@ def test_a_stream_of_packs_forgets_nothing(tiny, stages, quick, method, tmp_path
                   checkpoints=checkpoints)  # fmt: skip
     again = run_packs(babelclip.Student(tiny), stages, method=method, settings=quick, checkpoints=checkpoints).runs[0]
     assert again.model_dump(exclude={"cost"}) == run.model_dump(exclude={"cost"})
+
+
+def test_a_pack_of_a_stream_is_the_one_that_is_learnt_alone(tiny, stages, quick):
+    """Also with a method that remembers: what it remembers of one language is not there for the next."""
+    settings = replace(quick, epochs=1)
+    for method in ("packs+er(memory=10)", "packs+oewc"):
+        found = [run_packs(babelclip.Student(tiny), part, method=method, settings=settings).polyglot.packs["ru"]
+                 for part in (stages, stages[2:])]  # fmt: skip
+        assert torch.equal(found[0].ids, found[1].ids)
+        assert torch.equal(found[0].rows, found[1].rows)
 
 
 def test_packs_are_a_stream_of_their_own(tiny, stages, quick, examples):

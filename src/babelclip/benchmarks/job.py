@@ -62,10 +62,14 @@ def put_together(jobs: Iterable[Job]) -> list[list[Job]]:
     """Return the streams to run: jobs of packs that are learnt alike share one, each other job has its own."""
     streams: dict[Job, list[Job]] = {}
     for job in jobs:
-        stack = compose(job.method)
-        same = replace(job, method=learns_as(stack)) if stack.isolated else job
-        streams.setdefault(same, []).append(job)
+        streams.setdefault(stream_of(job), []).append(job)
     return list(streams.values())
+
+
+def stream_of(job: Job) -> Job:
+    """Return the job that names the stream of a job: of the told packs for routed ones."""
+    stack = compose(job.method)
+    return replace(job, method=learns_as(stack)) if stack.isolated else job
 
 
 def run_stream_of(
@@ -73,14 +77,15 @@ def run_stream_of(
 ) -> tuple[list[list[Run]], float]:
     """Run the stream of some jobs (``put_together``) to its end and keep the results.
 
-    Its log and checkpoints lie in the folder of the first.
+    Its log and checkpoints lie in the folder of ``stream_of``, so that it goes on also when others of the methods that
+    share it are asked for.
 
     Returns:
         The results of each job, and the seconds that all took together.
     """
     started = time.perf_counter()
     first, methods = jobs[0], [job.method for job in jobs]
-    folder = out / "runs" / first.key
+    folder = out / "runs" / stream_of(first).key
     with alone(folder / LOCK, wait=5):  # of a killed run, processes may live on for a second
         remove_temporaries(folder)
         checkpoints = Checkpoints(folder / "checkpoints", note=note)

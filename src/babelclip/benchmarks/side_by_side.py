@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from babelclip.benchmarks import DATASETS
-from babelclip.benchmarks.job import LOG, Job, Listener, run_stream_of
+from babelclip.benchmarks.job import LOG, Job, Listener, run_stream_of, stream_of
 from babelclip.benchmarks.plan import Plan
 from babelclip.benchmarks.prepare import Where, prepare
 from babelclip.evaluation import Run
@@ -42,12 +42,12 @@ def run_side_by_side(
                     found, seconds, notes = one.result()
                     for each in notes:
                         listener.note(each)
-                    first = together[0]
+                    first = stream_of(together[0])
                     if listener.bar is not None:
                         listener.bar(f"{first.key}: languages")(len(first.order), len(first.order))
                     for job, runs in zip(together, found, strict=True):
                         listener.finished(job, runs, seconds)
-                _show([together[0] for together in running.values()], out, listener)
+                _show([stream_of(together[0]) for together in running.values()], out, listener)
         except BaseException:
             for child in active_children():
                 if child not in before:

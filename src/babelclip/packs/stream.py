@@ -51,14 +51,10 @@ class _Reading(Scored):
 class _Done:
     """What is known after some tasks; goes into checkpoints."""
 
-    readings: dict[str, _Reading]
-    """By method."""
+    tasks: int = 0
+    readings: dict[str, _Reading] = field(default_factory=dict)
+    """By method; others than are asked for are kept."""
     reports: list[TaskReport] = field(default_factory=list)
-
-    @property
-    def tasks(self) -> int:
-        """How many."""
-        return len(next(iter(self.readings.values())).scores)
 
 
 @dataclass(frozen=True)
@@ -103,7 +99,8 @@ def run_packs(
         BabelclipError: a task fails.
     """
     order, stacks = check_stages(stages), [compose(one) for one in ([method] if isinstance(method, str) else method)]
-    if len({learns_as(stack) for stack in stacks}) != 1:
+    learnt_as = learns_as(stacks[0])
+    if any(learns_as(stack) != learnt_as for stack in stacks):
         names = ", ".join(repr(stack.name) for stack in stacks)
         raise SettingError(f"one stream cannot learn as {names} do", fix="Give methods that learn alike.")
     if student.languages:
@@ -111,33 +108,31 @@ def run_packs(
             f"packs start from a base model, but this one has learnt {', '.join(student.languages)}",
             fix="Give the base model.",
         )
-    encoder, base, stack = student.encoder, base_lexicon(student.encoder), stacks[0]
+    encoder, base = student.encoder, base_lexicon(student.encoder)
     examples = [part for stage in stages for part in examples_of(stage)]
-    identity = identify(student, order, ",".join(one.name for one in stacks), settings, examples)
+    identity = identify(student, order, learnt_as, settings, examples)
     polyglot, done = _restore(checkpoints, identity, Polyglot(encoder, base), order)
     readers = {one.name: _Reader(told=one.needs_language, incremental=incremental) for one in stacks}
-    if done is None:
-        done = _Done({
-            name: _Reading([reader.measure(polyglot, stage) for stage in stages]) for name, reader in readers.items()
-        })  # fmt: skip
+    for name, reader in readers.items():
+        if name not in done.readings:
+            done.readings[name] = reader.begin(Polyglot(encoder, base), stages)
+        for i in range(len(done.readings[name].scores), done.tasks):  # packs do not change: it can be measured still
+            known = [polyglot.packs[tag] for tag in order[: i + 1] if tag in polyglot.packs]
+            without = [pack for pack in known if pack.language != order[i]]
+            reader.follow(done.readings[name], Polyglot(encoder, base, without), Polyglot(encoder, base, known), stages)
     for i in range(done.tasks, len(stages)):
-        stage = stages[i]
+        stage, before = stages[i], polyglot
         inside = None if checkpoints is None else checkpoints.inside(f"task-{i:02}")
-        for name, reader in readers.items():
-            done.readings[name].before.append(reader.measure(polyglot, stage))
         if stage.language != NATIVE:
             pack, report = learn_pack(
-                polyglot, stage.language, stage.train, method=stack, settings=stack.settle(settings),
+                polyglot, stage.language, stage.train, method=learnt_as, settings=stacks[0].settle(settings),
                 teacher=student.teacher, validation=stage.validation, on_step=on_step, checkpoints=inside,
             )  # fmt: skip
             polyglot = polyglot.install(pack)
             done.reports.append(report)
+        done.tasks = i + 1
         for name, reader in readers.items():
-            if i == len(stages) - 1:
-                reader.forget()
-            known, reading = stages[: i + 1], done.readings[name]
-            reading.scores.append([reader.measure(polyglot, one) for one in known])
-            reader.count(reading)
+            reader.follow(done.readings[name], before, polyglot, stages)
         if checkpoints is not None:
             files = {f"{tag}{SUFFIX}": zip_files(pack_files(pack)) for tag, pack in polyglot.packs.items()}
             checkpoints.save(identity, asdict(done), {}, files)
@@ -173,7 +168,24 @@ class _Reader:
     seconds: float = 0.0
     _known: dict[tuple[str, str], tuple[Chosen, Tensor, Scores]] = field(default_factory=dict, repr=False)
 
-    def measure(self, polyglot: Polyglot, stage: Stage) -> Measured:
+    def begin(self, polyglot: Polyglot, stages: Sequence[Stage]) -> _Reading:
+        """Measure all languages with the base model."""
+        return _Reading([self._measure(polyglot, stage) for stage in stages])
+
+    def follow(self, reading: _Reading, before: Polyglot, after: Polyglot, stages: Sequence[Stage]) -> None:
+        """Measure the next task's language before it, and all languages so far after it; after the last all anew."""
+        task = len(reading.scores)
+        reading.before.append(self._measure(before, stages[task]))
+        if task == len(stages) - 1:
+            self._known.clear()
+        reading.scores.append([self._measure(after, stage) for stage in stages[: task + 1]])
+        reading.texts += self.texts
+        reading.encoded += self.encoded
+        reading.eval_seconds += self.seconds
+        self.texts = self.encoded = 0
+        self.seconds = 0.0
+
+    def _measure(self, polyglot: Polyglot, stage: Stage) -> Measured:
         """Return the scores of a language on each gallery."""
         started = time.perf_counter()
         found = {gallery.name: self._look(polyglot, gallery)[1] for gallery in stage.galleries}
@@ -184,18 +196,6 @@ class _Reader:
     def vectors(self, polyglot: Polyglot, gallery: Gallery) -> Tensor:
         """Return the vectors of a gallery's texts."""
         return self._look(polyglot, gallery)[0]
-
-    def forget(self) -> None:
-        """Encode every text again when it is measured next."""
-        self._known.clear()
-
-    def count(self, reading: _Reading) -> None:
-        """Put what was done since the last time down."""
-        reading.texts += self.texts
-        reading.encoded += self.encoded
-        reading.eval_seconds += self.seconds
-        self.texts = self.encoded = 0
-        self.seconds = 0.0
 
     def _look(self, polyglot: Polyglot, gallery: Gallery) -> tuple[Tensor, Scores]:
         part = gallery.examples
@@ -245,11 +245,11 @@ def _make_run(
 
 def _restore(
     checkpoints: Checkpoints | None, identity: dict[str, Any], polyglot: Polyglot, order: Sequence[str]
-) -> tuple[Polyglot, _Done | None]:
+) -> tuple[Polyglot, _Done]:
     """Go on from the newest good checkpoint, if there is one."""
     found = None if checkpoints is None else checkpoints.latest(identity)
     if found is None:
-        return polyglot, None
+        return polyglot, _Done()
     done = TypeAdapter(_Done).validate_python(found.state)
     for tag in order[: done.tasks]:
         if tag != NATIVE:
