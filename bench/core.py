@@ -166,6 +166,8 @@ if __name__ == "__main__":
     parser.add_argument("--only", choices=PARTS, nargs="+", help="measure these again and keep the rest of --out")
     parser.add_argument("--out", type=Path, default=Path("build/speed.json"))
     given = parser.parse_args()
+    if given.only and given.quick:
+        parser.error("--only measures whole parts: leave --quick away")
     by_language, source = load_captions(given.captions, 30_000)
     results = {"machine": _machine(), "torch": torch.__version__, "threads": torch.get_num_threads(), "texts": source}
     if given.only:
@@ -181,7 +183,7 @@ if __name__ == "__main__":
         elif part == "float32" or (torch.ops.mkldnn._is_mkldnn_bf16_supported() and not given.quick):
             results[part] = bench_steps(given.captions, part, given.quick)
         else:
-            results[part] = []
+            results.setdefault(part, [])
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     table = new_table(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {source}")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from babelclip.encoders.frame import Frame
 from babelclip.errors import ModelError
@@ -174,6 +174,36 @@ def test_merges_learnt_from_remains_can_all_fire(language, marked, tiny):
         tokenizer = build_tokenizer(base, merge_vocabularies(old, own).vocabulary)
         lengths.append(sum(len(tokenizer.encode(text, add_special_tokens=False).ids) for text in texts))
     assert lengths[1] <= lengths[0]
+
+
+def _odd_base(*, suffix="", prefix="", alphabet=True, splits=True):
+    made = Tokenizer(models.BPE(end_of_word_suffix=suffix, continuing_subword_prefix=prefix))
+    if splits:
+        made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    else:
+        made.normalizer = normalizers.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, special_tokens=["<|end|>"], show_progress=False, end_of_word_suffix=suffix,
+        continuing_subword_prefix=prefix,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()) if alphabet else [],
+    )  # fmt: skip
+    made.train_from_iterator(names("en", 400), trainer)
+    return made
+
+
+@pytest.mark.parametrize("odd", [{"suffix": "</w>"}, {"alphabet": False}, {"splits": False}, {"prefix": "##"}], ids=str)
+def test_no_byte_is_lost_between_remains(odd):
+    """Bases without tokens for some bytes or ends of words, without words, or with marks inside of words."""
+    base, texts = _odd_base(**odd), names("ru", 60)
+    old = read_vocabulary(base)
+    own = learn_vocabulary(texts, base, Wish(500, remains=True), old)
+    tokenizer = build_tokenizer(base, merge_vocabularies(old, own).vocabulary)
+    cuts = [tokenizer.encode(text, add_special_tokens=False).tokens for text in texts]
+    letters = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    for text, cut in zip(texts, cuts, strict=True):
+        plain = letters.pre_tokenize_str(text)[0][0]
+        assert "".join(token.removesuffix("</w>").removeprefix("##") for token in cut) == plain
+    assert sum(map(len, cuts)) < 8 * len(texts), "a fraction of the bytes"
 
 
 def test_a_grown_lexicon_comes_back_from_disk(base_tokenizer, grown, kind, tmp_path):

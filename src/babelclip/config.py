@@ -36,8 +36,8 @@ class TaskSettings:
     vocab_size: int = 10_000
     """Tokens that the language's own vocabulary asks for; in a byte-level BPE, as CLIP's, special tokens count too."""
     min_count: int = 0
-    """A piece of several letters becomes a token only where it occurs so often in the language's training texts. The
-    papers take any, but a row that was seen twice knows little (docs/tokenizers.md)."""
+    """A piece that is joined of smaller ones (of bytes, in CLIP's tokenizer) becomes a token only where it occurs so
+    often in the training texts. The papers take any, but a row seen twice knows little (docs/tokenizers.md)."""
     merges_from: str = "letters"
     """What merges of a byte-level BPE, as CLIP's, are learnt from: ``letters``, as in the papers, or ``remains``: what
     the merges that are there leave of the words, so that each new one can fire."""

@@ -23,8 +23,9 @@ from babelclip.report.terminal import new_table
 from babelclip.training import Checkpoints, JsonlLog, TaskReport, TensorBoardLog, Workers
 from babelclip.training.allocator import keep_freed_memory
 
-FEW, OFTEN = 1_000, 0.25
-"""Fewer texts have many rare tokens whatever is done; a larger share of tokens that occur once is worth a word."""
+FEW, OFTEN, ENOUGH = 1_000, 0.25, 5
+"""Fewer texts have many rare tokens whatever is done; a larger share of tokens that occur once is worth a word, and
+this ``min_count`` helps (docs/tokenizers.md)."""
 
 
 @dataclass(frozen=True)
@@ -174,13 +175,13 @@ def print_scores(examples: Examples, columns: Mapping[str, Mapping[str, float]])
     console.print(table)
 
 
-def rare_tokens(cover: Coverage) -> str:
-    """What to do where many tokens are too rare to be learnt; nothing where few are, or where there are few texts."""
-    if cover.texts < FEW or cover.once < OFTEN:
+def rare_tokens(cover: Coverage, new_tokens: int, settings: TaskSettings) -> str:
+    """What to do where many tokens are too rare to be learnt; empty where few are, texts are few, or it is done."""
+    if cover.texts < FEW or cover.once < OFTEN or not new_tokens or settings.min_count >= ENOUGH:
         return ""
     return (
         f"{100 * cover.once:.0f} % of the texts' tokens stand in them just once, and a row learns little from that; "
-        "--set min_count=5 makes none of pieces that are rarer (docs/tokenizers.md)"
+        f"--set min_count={ENOUGH} makes none of pieces that are rarer (docs/tokenizers.md)"
     )
 
 
@@ -195,7 +196,7 @@ def _print_report(report: TaskReport, settings: TaskSettings, deviation: float) 
         f"{report.new_tokens:,} new tokens ({cover.unused:,} of them in no training text), "
         f"{report.overlapping_tokens:,} shared with what was known"
     )
-    if advice := rare_tokens(cover):
+    if advice := rare_tokens(cover, report.new_tokens, settings):
         console.print(f"note: {advice}")
     kept = f", epoch {report.epoch} kept" if report.epoch < report.epochs else ""
     console.print(

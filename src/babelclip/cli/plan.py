@@ -49,6 +49,8 @@ def run_plan(
         console.print_json(json.dumps(content))
         return
     _show(plan, start.rows, rows_from)
+    if advice := rare_tokens(plan.coverage, plan.new_tokens, settings):
+        console.print(f"note: {advice}")
 
 
 def _show(plan: Plan, rows: str, start: str) -> None:
@@ -73,8 +75,6 @@ def _show(plan: Plan, rows: str, start: str) -> None:
     for name, fact in facts.items():
         table.add_row(name, fact)
     console.print(table)
-    if advice := rare_tokens(own):
-        console.print(f"note: {advice}")
 
 
 def _expected(plan: Plan, start: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tokenizers import Tokenizer, models
@@ -48,21 +49,33 @@ class ByteLevelBpe(ByMerges):
         return blank["model"]["type"] == "BPE" and '"ByteLevel"' in parts
 
     def learn(self, texts: Iterable[str], base: Tokenizer, wish: Wish, old: Vocabulary) -> Vocabulary:
-        """See ``Kind``; learnt from letters, special tokens count towards the size and come first, as in the reference.
+        """See ``Kind``; special tokens count towards the size and come first, as in the reference; letters are bytes.
 
-        Letters are bytes here, and all of them have tokens in ``old``.
+        A BPE that marks what does not begin a word learns from letters, whatever is wished.
         """
         blank = take_out(base)
-        if wish.remains and old.tokens:
-            words, model = count_marked(texts, base), make_model(blank, old)
-            return join_remains({word: [piece.value for piece in model.tokenize(word)] for word in words}, words, wish)
         suffix, prefix = marks(blank)
+        if wish.remains and old.tokens and not prefix:
+            return self._learn_of_remains(count_marked(texts, base), blank, wish, old)
 
         def order(symbols: set[str]) -> list[str]:
             return sorted(symbols, key=lambda one: (bool(suffix) and one.endswith(suffix) and one != suffix, one))
 
         specials = [token["content"] for token in blank["added_tokens"]]
         return learn_merges(list(texts), blank, wish, first=specials, suffix=suffix, prefix=prefix, order=order)
+
+    def _learn_of_remains(
+        self, words: Mapping[str, int], blank: dict[str, Any], wish: Wish, old: Vocabulary
+    ) -> Vocabulary:
+        """Learn merges of what old ones leave of words; a byte that ``old`` has no token for gets one first."""
+        suffix, known = marks(blank)[0], set(old.tokens)
+        letters = sorted({letter for word in words for letter in word} | {word[-1] + suffix for word in words if word})
+        model = make_model(blank, old + Vocabulary(tuple(letter for letter in letters if letter not in known)))
+        cut = {word: [piece.value for piece in model.tokenize(word)] for word in words}
+        size = wish.size - len(letters) - len(blank["added_tokens"])
+        found = join_remains(cut, words, replace(wish, size=max(0, size)))
+        pieces = sorted({piece for one in cut.values() for piece in one})
+        return Vocabulary(tuple(dict.fromkeys([*letters, *pieces, *found.tokens])), found.merges)
 
     def problem(self, base: Tokenizer, vocabulary: Vocabulary, eos: int) -> str | None:
         """See ``Kind``."""

@@ -43,8 +43,7 @@ class CharacterBpe(ByMerges):
         model = make_model(blank, behind)
         cut = {word: [piece.value for piece in model.tokenize(word)] for word in sorted(words)}
         found = join_remains(cut, words, replace(wish, size=max(0, wish.size - len(letters))))
-        new = (token for token in found.tokens if len(token) > 1)
-        return Vocabulary(tuple(dict.fromkeys([*letters, *new])), found.merges)
+        return Vocabulary(tuple(dict.fromkeys([*letters, *found.tokens])), found.merges)
 
     def problem(self, base: Tokenizer, vocabulary: Vocabulary, eos: int) -> str | None:
         """See ``Kind``."""

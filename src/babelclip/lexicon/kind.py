@@ -17,7 +17,8 @@ class Wish:
     """What the vocabulary of one language is to be like.
 
     Attributes:
-        size: tokens asked for; there are fewer where the texts have no more, and as many as there are letters at least.
+        size: tokens asked for, letters among them; there are fewer where the texts have no more, and as many as there
+            are letters at least. Pieces that old merges leave of the words do not count.
         min_count: a piece is joined of smaller ones only where it occurs so often in the training texts, so that its
             row can be learnt; 0 for any, as in the papers.
         remains: whether merges of a byte-level BPE are learnt from what the old merges leave of the words, and not from

@@ -68,10 +68,10 @@ def join_remains(cut: Mapping[str, Sequence[str]], words: Mapping[str, int], wis
     Args:
         cut: the pieces of each word.
         words: how often each occurs.
-        wish: the size counts new tokens.
+        wish: the size counts new tokens alone.
 
     Returns:
-        The pieces, the new tokens behind them, and the merges.
+        The new tokens and the merges.
     """
     pieces = sorted({piece for one in cut.values() for piece in one})
     sign = {piece: chr(FIRST + number) for number, piece in enumerate(pieces)}  # a sign for each piece
@@ -85,7 +85,7 @@ def join_remains(cut: Mapping[str, Sequence[str]], words: Mapping[str, int], wis
 
     new = (spell(token) for token in learnt.tokens if len(token) > 1)
     merges = ((spell(left), spell(right)) for left, right in learnt.merges)
-    return Vocabulary(tuple(dict.fromkeys([*pieces, *new])), tuple(dict.fromkeys(merges)))
+    return Vocabulary(tuple(dict.fromkeys(new)), tuple(dict.fromkeys(merges)))
 
 
 FIRST = 0x20000

@@ -28,11 +28,11 @@ def count_marked(texts: Iterable[str], base: Tokenizer) -> Counter[str]:
     return _count(texts, base, base.pre_tokenizer)
 
 
-def _count(texts: Iterable[str], base: Tokenizer, cutter: pre_tokenizers.PreTokenizer) -> Counter[str]:
+def _count(texts: Iterable[str], base: Tokenizer, cutter: pre_tokenizers.PreTokenizer | None) -> Counter[str]:
     normaliser = base.normalizer
     words: Counter[str] = Counter()
     for text, count in Counter(texts).items():
         plain = text if normaliser is None else normaliser.normalize_str(text)
-        for word, _ in cutter.pre_tokenize_str(plain):
+        for word, _ in [(plain, (0, len(plain)))] if cutter is None else cutter.pre_tokenize_str(plain):
             words[word] += count
     return words
