@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--model", default="pictoclip")
     parser.add_argument("--languages", default="zh")
     parser.add_argument("--sizes", default="6000")
-    parser.add_argument("--words", default="letters 0,remains 0,letters 5,remains 2,remains 5,remains 10")
+    parser.add_argument("--words", default="letters 0,remains 0,remains 2,remains 5,remains 10")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--cache", type=Path, default=None)
     parser.add_argument("--out", type=Path, default=Path("build/words.json"))
