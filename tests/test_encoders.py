@@ -182,13 +182,26 @@ def test_a_picture_bomb_is_refused(tmp_path, monkeypatch):
         open_picture(tmp_path / "bomb.png")
 
 
-def test_attention_in_bfloat16_is_computed_in_float32_on_a_cpu():
+@pytest.mark.parametrize("case", ["causal", "masked", "free"])
+def test_attention_in_bfloat16_on_a_cpu_is_as_exact_as_its_inputs(case):
+    """As the fused kernel makes it of the same numbers in float64, and its gradients."""
     chance = torch.Generator().manual_seed(0)
-    query, key, value = (torch.randn(2, 4, 9, 16, generator=chance).bfloat16() for _ in range(3))
+    whole = [torch.randn(2, 4, 9, 16, generator=chance).bfloat16() for _ in range(3)]
+    upstream = torch.randn(2, 4, 9, 16, generator=chance).bfloat16()
+    seen = torch.rand(2, 1, 9, 9, generator=chance) > 0.3
+    seen |= torch.eye(9, dtype=torch.bool)
+    how = {"causal": {"is_causal": True}, "masked": {"attn_mask": seen}, "free": {}}[case]
+    inputs = [one.requires_grad_() for one in whole]
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = attend(query, key, value, is_causal=True)
-    exact = torch.nn.functional.scaled_dot_product_attention(
-        query.double(), key.double(), value.double(), is_causal=True
-    )
+        found = attend(*inputs, **how)
+    doubles = [one.detach().double().requires_grad_() for one in whole]
+    exact = torch.nn.functional.scaled_dot_product_attention(*doubles, **how)
     assert found.dtype == torch.bfloat16
-    assert torch.equal(found, exact.bfloat16())
+    pairs = [(found, exact)]
+    pairs += zip(
+        torch.autograd.grad(found, inputs, upstream),
+        torch.autograd.grad(exact, doubles, upstream.double()),
+        strict=True,
+    )
+    for ours, reference in pairs:
+        assert (ours.double() - reference).norm() <= 0.006 * reference.norm()

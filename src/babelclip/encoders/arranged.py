@@ -250,18 +250,25 @@ class ArrangedTower:
 def attend(
     query: Tensor, key: Tensor, value: Tensor, *, attn_mask: Tensor | None = None, is_causal: bool = False
 ) -> Tensor:
-    """Attention by head; on a CPU in float32 at least, whatever the precision.
+    """Attention by head; on a CPU in bfloat16 or float16 as plain products with the softmax in float32.
 
-    There its backward pass in bfloat16 took a third of a step (B/32 shape, 128 texts), and in float32 a tenth.
+    The fused kernel's backward pass took a third of a step there, and in float32 a sixth (docs/speed.md).
+
+    Args:
+        query: (B, heads, places that look, width / heads).
+        key: (B, heads, L, width / heads).
+        value: as ``key``.
+        attn_mask: true where a place is seen, of a shape that expands to (B, heads, places that look, L).
+        is_causal: whether a place sees itself and those before it only; without a mask.
     """
-    dtype = query.dtype
-    if query.is_cpu and dtype in (torch.bfloat16, torch.float16):
-        with torch.autocast("cpu", enabled=False):
-            mixed = scaled_dot_product_attention(
-                query.float(), key.float(), value.float(), attn_mask=attn_mask, is_causal=is_causal
-            )
-        return mixed.to(dtype)
-    return scaled_dot_product_attention(query, key, value, attn_mask=attn_mask, is_causal=is_causal)
+    if not (query.is_cpu and query.dtype in (torch.bfloat16, torch.float16)):
+        return scaled_dot_product_attention(query, key, value, attn_mask=attn_mask, is_causal=is_causal)
+    scores = (query * query.shape[-1] ** -0.5 @ key.transpose(-1, -2)).float()
+    if is_causal:
+        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
+    if attn_mask is not None:
+        scores.masked_fill_(~attn_mask, -torch.inf)
+    return scores.softmax(-1).to(value.dtype) @ value
 
 
 def put_before(prefix: Prefix, key: Tensor, value: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
