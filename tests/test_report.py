@@ -14,8 +14,8 @@ from babelclip.cli.main import app
 from babelclip.data import read_captions, read_image_vectors
 from babelclip.errors import BabelclipError, DataError, ModelError, SettingError, UnknownNameError
 from babelclip.evaluation import METRICS, read_results
-from babelclip.report.aggregate import sign_flip_p
-from babelclip.report.sheets import Sheet
+from babelclip.report.aggregate import pairs_by_part, sign_flip_p, sign_test_p
+from babelclip.report.sheets import Sheet, addition_sheets
 
 QUICK = ("--set", "vocab_size=400", "--set", "batch_size=8", "--set", "epochs=2", "--set", "learning_rate=1e-3")
 
@@ -247,6 +247,45 @@ def test_the_sign_flip_test():
     chance = torch.randn(200, 10, generator=torch.Generator().manual_seed(1)).tolist()
     share = sum(sign_flip_p(each) < 0.1 for each in chance) / 200
     assert 0.04 < share < 0.17, "where nothing differs, p below 0.1 happens one time in ten"
+
+
+def test_the_sign_test_counts_and_leaves_ties_out():
+    assert sign_test_p([0.1, 5.0, 2.0]) == 2 / 8
+    assert sign_test_p([1.0] * 12 + [-1.0, -9.0, 0.0]) == pytest.approx(2 * (1 + 14 + 91) / 2**14)
+    assert sign_test_p([1.0, -1.0]) == sign_test_p([0.0]) == sign_test_p([]) == 1
+
+
+def test_methods_are_paired_by_the_part_in_which_they_differ():
+    names = ["cll", "cll+er(memory=5,weight=1)", "cll+teir", "cll+er(memory=5,weight=1)+teir", "cll+er(memory=6)+teir"]
+    assert pairs_by_part(names) == {
+        "er(memory=5,weight=1)": [(names[0], names[1]), (names[2], names[3])],
+        "teir": [(names[0], names[2]), (names[1], names[3])],
+        "er(memory=6)": [(names[2], names[4])],
+    }
+
+
+def test_a_report_says_in_how_many_methods_a_part_helps(run, tmp_path):
+    out, _ = run
+    results = read_results(out / "results.json")
+    assert not addition_sheets(results.runs, "img_r10"), "one pair of methods is no comparison"
+    model = next(run for run in results.runs if run.method == "cll")
+
+    def made(method, seed, average):
+        scored = model.summary["img_r10"] | {"AA": average, "F": 30 - average}
+        update = {"method": method, "seed": seed, "summary": model.summary | {"img_r10": scored}}
+        return model.model_copy(update=update)
+
+    gains = {"cll": (2.0, 1.0), "cll+er": (-1.0, 0.5), "cll+lora": (0.5, 0.5), "cll+si": (0.0, 0.0)}
+    runs = [made(name, seed, 10 + 3 * seed) for name in gains for seed in (0, 1, 2)]
+    runs += [made(f"{name}+teir", 1 - seed, 13 - 3 * seed + gains[name][seed]) for name in gains for seed in (0, 1)]
+    (found,) = addition_sheets(runs, "img_r10").items()
+    assert found[0] == "with-teir"
+    assert found[1].title == (
+        "img_r10 without and with teir, percent; AA rises in 2 of 4 methods, p of the sign test 1.000"
+    )
+    rows = {row[0]: row[1:] for row in found[1].rows}
+    assert rows["cll"] == ("11.5 ± 2.1", "13.0 ± 2.8", "18.5 ± 2.1", "17.0 ± 2.8", "+1.5 ± 0.7", "2 of 2")
+    assert [rows[name][-2:] for name in ("cll+er", "cll+si")] == [("-0.2 ± 1.1", "1 of 2"), ("+0.0 ± 0.0", "0 of 2")]
 
 
 def test_a_sheet_in_three_forms():

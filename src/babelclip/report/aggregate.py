@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from babelclip.evaluation import Run
 from babelclip.evaluation.transfer import Matrix
+from babelclip.methods.names import split_names
 
 PATTERNS = 10_000  # sign patterns that are drawn where there are more
 
@@ -87,3 +89,22 @@ def sign_flip_p(differences: Sequence[float], *, seed: int = 0) -> float:
         patterns.append((1,) * len(differences))
     sums = (abs(sum(sign * each for sign, each in zip(pattern, differences, strict=True))) for pattern in patterns)
     return sum(one >= observed for one in sums) / len(patterns)
+
+
+def sign_test_p(differences: Sequence[float]) -> float:
+    """Return the two-sided p-value of the exact sign test; differences of zero are left out."""
+    signs = [difference > 0 for difference in differences if difference]
+    fewer = min(signs.count(True), signs.count(False))
+    return min(1.0, sum(math.comb(len(signs), k) for k in range(fewer + 1)) / 2.0 ** (len(signs) - 1))
+
+
+def pairs_by_part(methods: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+    """Return the methods that stand without and with a part: ``{"teir": [("cll", "cll+teir"), ...], ...}``."""
+    parts = {method: frozenset(split_names(method, "+")) for method in methods}
+    pairs: dict[str, list[tuple[str, str]]] = {}
+    for without, with_it in itertools.permutations(parts, 2):
+        if parts[without] < parts[with_it]:
+            part, *others = parts[with_it] - parts[without]
+            if not others:
+                pairs.setdefault(part, []).append((without, with_it))
+    return pairs

@@ -16,6 +16,7 @@ from babelclip.report.examples import LanguageQueries
 from babelclip.report.plots import draw_curves, draw_heatmaps
 from babelclip.report.sheets import (
     Sheet,
+    addition_sheets,
     cost_sheet,
     language_sheet,
     methods_sheet,
@@ -51,6 +52,7 @@ def sheets_of(runs: Sequence[Run], metric: str = METRIC, *, published: bool = Fa
     sheets = {"summary": summary_sheet(runs)}
     if len(by_method(runs)) > 1:
         sheets["methods"] = methods_sheet(runs, metric)
+    sheets |= addition_sheets(runs, metric)
     sheets |= {"languages": language_sheet(runs, metric), "ranks": rank_sheet(runs), "cost": cost_sheet(runs)}
     return sheets | ({"published": published_sheet(runs)} if published else {})
 

@@ -5,15 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from babelclip.evaluation import METRICS, RANKS, Run
 from babelclip.languages import language_name
-from babelclip.report.aggregate import Spread, by_method, last_scores, sign_flip_p, summary
+from babelclip.report.aggregate import (
+    Spread,
+    by_method,
+    last_scores,
+    pairs_by_part,
+    sign_flip_p,
+    sign_test_p,
+    summary,
+)
 from babelclip.report.published import beside
 
 SUMMARY_KEYS = ("AA", "F", "Fen", "own", "BWT", "FWT")
+FEWEST_PAIRS = 3  # methods that stand without and with a part, for a table of their own
 Rows = list[tuple[str, ...]]
 
 
@@ -131,6 +140,44 @@ def methods_sheet(runs: Sequence[Run], metric: str) -> Sheet:
     return Sheet(f"{metric} at the end, mean over languages, percent", header, rows, words=2)
 
 
+def addition_sheets(runs: Sequence[Run], metric: str) -> dict[str, Sheet]:
+    """What a part adds, such as TEIR, for each part that at least three methods of one gallery stand without and with.
+
+    Runs are paired by seed and order. The sign test counts the methods in which the mean of AA is higher.
+    """
+    groups: dict[str, dict[tuple[int, tuple[str, ...]], Run]] = {}
+    for run in runs:
+        groups.setdefault(run.method, {})[run.seed, tuple(run.order)] = run
+    sheets = {}
+    for part, names in pairs_by_part(groups).items():
+        pairs = {
+            method: [(run, groups[other][key]) for key, run in groups[method].items() if key in groups[other]]
+            for method, other in names
+        }
+        paired = {method: both for method, both in pairs.items() if both}
+        if len(paired) >= FEWEST_PAIRS:
+            sheets[f"with-{part}"] = _addition_sheet(part, paired, metric)
+    return sheets
+
+
+def _addition_sheet(part: str, paired: Mapping[str, Sequence[tuple[Run, Run]]], metric: str) -> Sheet:
+    """One row a method; ``paired``: its runs without and with the part."""
+    rows: Rows = []
+    gains = []
+    for method, pairs in paired.items():
+        cells = [str(summary(side, metric, key)) for key in ("AA", "F") for side in zip(*pairs, strict=True)]
+        gain = Spread.of([more.summary[metric]["AA"] - less.summary[metric]["AA"] for less, more in pairs])
+        higher = sum(more.summary[metric]["AA"] > less.summary[metric]["AA"] for less, more in pairs)
+        rows.append((method, *cells, f"{gain.mean:+.1f} ± {gain.deviation:.1f}", f"{higher} of {len(pairs)}"))
+        gains.append(gain.mean)
+    rises = f"AA rises in {sum(gain > 0 for gain in gains)} of {len(gains)} methods"
+    return Sheet(
+        f"{metric} without and with {part}, percent; {rises}, p of the sign test {_p(sign_test_p(gains))}",
+        ("method", "AA without", "AA with", "F without", "F with", "change of AA", "rises in runs"),
+        rows,
+    )
+
+
 def published_sheet(runs: Sequence[Run], metrics: Sequence[str] = ("img_r1", "txt_r1", "r_mean")) -> Sheet:
     """What was measured on one gallery, and what the papers report for the same methods on their data."""
     keys = ("AA", "F", "Fen", "own")
@@ -153,9 +200,12 @@ def _compared(
     """One row of a comparison."""
     differences = [mine[language] - yours[language] for language in shared]
     first, second = (statistics.fmean(scores[language] for language in shared) for scores in (mine, yours))
-    p = sign_flip_p(differences)
-    shown = f"{p:.3f}" if p >= 0.001 else "< 0.001"
+    shown = _p(sign_flip_p(differences))
     return (*names, str(len(shared)), f"{first:.1f}", f"{second:.1f}", f"{first - second:+.1f}", shown)
+
+
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
 def _seeds(runs: Sequence[Run]) -> str:
