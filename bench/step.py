@@ -193,9 +193,10 @@ def measure(
             turns["published"].append((now(device) - started) / count)
     peak = statistics.median(peaks)
     seconds = {name: statistics.median(values) for name, values in turns.items()}
-    layouts = [lay_out(ids, first_ends(ids, task.lexicon.eos)) for ids in ours.seen]
+    ends = [first_ends(ids, task.lexicon.eos) for ids in ours.seen]
+    layouts = [lay_out(ids, last) for ids, last in zip(ours.seen, ends, strict=True)]
     flops = sum(encoder.text_tower.flops(layout) for layout in layouts)
-    real = sum(int(layout.visible.sum()) for layout in layouts)
+    real = sum(int((last + 1).sum()) for last in ends)
     spent = sum(ours.phases.values())
     return {
         "tower": tower, "rows": rows, "batch": batch, "precision": precision, "texts": source, "device": device,

@@ -27,8 +27,9 @@ def test_text_and_image_vectors_equal_those_of_transformers(tiny, tiny_folder, c
     assert tiny.encode_images([captions / "0-0.png"] * 3).shape == (3, 24)
 
 
-@pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
-def test_the_arranged_tower_equals_the_layers_one_by_one_gradients_too(activation):
+@pytest.mark.parametrize(("activation", "bands"), [("quick_gelu", 1), ("quick_gelu", 4), ("gelu", 2)])
+def test_the_arranged_tower_equals_the_layers_one_by_one_gradients_too(activation, bands, monkeypatch):
+    monkeypatch.setattr("babelclip.encoders.layout.BAND_COST", 10)
     torch.manual_seed(1)
     config = CLIPTextConfig(
         hidden_size=32, intermediate_size=64, num_attention_heads=4, num_hidden_layers=3, projection_dim=8,
@@ -48,8 +49,9 @@ def test_the_arranged_tower_equals_the_layers_one_by_one_gradients_too(activatio
     hidden = one[ids] + inner.embeddings.position_embedding.weight
     hidden = inner.encoder(inputs_embeds=hidden, attention_mask=None, is_causal=True).last_hidden_state
     expected = model.text_projection(inner.final_layer_norm(hidden[torch.arange(40), ends]))
-    layout = lay_out(ids, ends)
+    layout = lay_out(ids, ends, bands=bands)
     assert len(layout.ids) < 0.7 * int((ends + 1).sum()), "beginnings are shared"
+    assert len(layout.bands) == bands
     found = FrozenTextTower(inner, model.text_projection)(other[layout.ids], layout)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     weights = torch.randn_like(found)
@@ -68,9 +70,36 @@ def test_a_layout_has_each_beginning_once_and_no_padding():
         assert layout.ids[grid[b]].tolist() == [*ids[b, : end + 1].tolist(), *[9] * (4 - end)]
         assert layout.positions[grid[b, : end + 1]].tolist() == list(range(end + 1))
         assert int(layout.ends[b]) == int(grid[b, end])
-        assert layout.visible[b].tolist() == [k <= end for k in range(5)]
+        assert layout.bands[0].visible[b].tolist() == [k <= end for k in range(5)]
     assert torch.equal(layout.node_of[layout.places], torch.arange(9))
     assert len(layout.again) == 4 + 3 + 5 + 4 - 9
+
+
+def test_texts_of_similar_length_share_a_band_where_that_saves_places():
+    chance = torch.Generator().manual_seed(0)
+    ids = torch.randint(1, 4, (64, 70), generator=chance)
+    ends = torch.randint(5, 12, (64,), generator=chance)
+    ends[[7, 30]] = torch.tensor([69, 40])
+    ids[torch.arange(64), ends] = 9
+    whole, cut = lay_out(ids, ends), lay_out(ids, ends, bands=4)
+    assert [len(band.texts) for band in whole.bands] == [64]
+    assert sorted(len(band.texts) for band in cut.bands) == [2, 62], "the long ones stand apart"
+    assert len(cut.node_of) < 0.25 * len(whole.node_of) == 0.25 * 64 * 70
+    for layout in (whole, cut):
+        start = 0
+        for band in layout.bands:
+            assert band.length == int(ends[band.texts].max()) + 1
+            grid = layout.node_of[start : start + band.visible.numel()].view(band.visible.shape)
+            for text, nodes, shown in zip(band.texts.tolist(), grid, band.visible, strict=True):
+                last = int(ends[text])
+                assert shown.tolist() == [k <= last for k in range(band.length)]
+                assert torch.equal(layout.ids[nodes[: last + 1]], ids[text, : last + 1])
+                assert int(nodes[last]) == int(layout.ends[text])
+            start += band.visible.numel()
+        assert torch.equal(layout.node_of[layout.places], torch.arange(len(layout.ids)))
+        assert torch.equal(layout.join(layout.split(ends)), ends)
+        assert bool((layout.positions <= ends[layout.texts]).all())
+    assert len(lay_out(ids[:8], ends[:8].clamp(max=11), bands=4).bands) == 1, "nothing to save"
 
 
 def test_trimmed_equals_padded(tiny):

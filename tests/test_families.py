@@ -27,6 +27,12 @@ from babelclip.packs.inspection import inspect_model
 from model_families import MAKERS, TEXTS, byte_bpe, make_two, write_model
 
 
+@pytest.fixture(autouse=True)
+def texts_stand_in_bands(monkeypatch):
+    """However few they are."""
+    monkeypatch.setattr("babelclip.encoders.layout.BAND_COST", 0)
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     """Folder, model and encoder by name; made once."""

@@ -15,7 +15,7 @@ import babelclip
 from babelclip.data import Cache
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders.frozen import FrozenTextTower
-from babelclip.encoders.layout import Layout, lay_out
+from babelclip.encoders.layout import Band, Layout, lay_out
 from babelclip.encoders.tower import first_ends, pad
 from babelclip.errors import MissingExtraError, ModelError, SettingError, UnknownNameError
 from babelclip.export import onnx_tower, text_tower
@@ -58,8 +58,9 @@ def alone(ids, ends):
     numbers = (visible.flatten().cumsum(0) - 1).view(batch, length)
     last = numbers[torch.arange(batch), ends]
     return Layout(
-        batch, length, ids.flatten()[places], places % length, places, numbers.where(visible, last[:, None]).flatten(),
-        places[:0], last, visible,
+        ids=ids.flatten()[places], positions=places % length, texts=places // length, places=places,
+        node_of=numbers.where(visible, last[:, None]).flatten(), again=places[:0], ends=last,
+        bands=(Band(torch.arange(batch), visible, bool(visible.all())),), back=torch.arange(batch),
     )  # fmt: skip
 
 

@@ -76,5 +76,5 @@ class _PickByLanguage(Pick):
         self._make, self._modules = make, modules
 
     def insert(self, layout: Layout) -> Insert:
-        groups = self.groups.to(layout.places.device)
+        groups = self.groups.to(layout.texts.device)
         return self._make(Grouped(self._modules, groups, groups[layout.texts]))

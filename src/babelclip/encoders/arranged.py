@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import layer_norm, linear, scaled_dot_product_attention, silu
 
 from babelclip.encoders.insert import Insert, Part, Prefix, TowerBuild, TowerShape
-from babelclip.encoders.layout import Layout, Pick, Spread
+from babelclip.encoders.layout import MOST_BANDS, Band, Layout, Pick, Spread, as_places
 
 Affine = tuple[Tensor, Tensor]
 """Weight and bias."""
@@ -117,9 +117,13 @@ class ArrangedTower:
         pooled = self._last_block(self._layers[-1], hidden, layout, inserts)
         return self._head(pooled, self.epsilon)
 
-    def lay_out(self, ids: Tensor, ends: Tensor, groups: Tensor | None = None) -> Layout:
+    def lay_out(self, ids: Tensor, ends: Tensor, groups: Tensor | None = None, *, bands: int | None = None) -> Layout:
         """Find the nodes of a batch; see ``TextTower``."""
         raise NotImplementedError
+
+    def _bands(self, bands: int | None) -> int:
+        """How many bands attention may take: several on a CPU alone, on a GPU padding costs less than small kernels."""
+        return bands or (MOST_BANDS if self._positions.is_cpu else 1)
 
     def flops(self, layout: Layout) -> int:
         """Return the floating-point operations of one training step, matrix products with weights only.
@@ -181,11 +185,11 @@ class ArrangedTower:
         """What entered a block, and what its attention made of it, to what leaves it."""
         raise NotImplementedError
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, layout: Layout, prefix: Prefix | None) -> Tensor:
-        """Attention of all places, by head; here both ways: every visible place sees every other."""
-        if layout.full and prefix is None:
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, band: Band, prefix: Prefix | None) -> Tensor:
+        """Attention of all places of a band, by head; here both ways: every visible place sees every other."""
+        if band.full and prefix is None:
             return attend(query, key, value)
-        seen = layout.visible[:, None, None]
+        seen = band.visible[:, None, None]
         if prefix is not None:
             key, value, seen = put_before(prefix, key, value, seen)
         return attend(query, key, value, attn_mask=seen)
@@ -195,9 +199,14 @@ class ArrangedTower:
         states = self._before(layer, hidden)
         fused = linear(states, *layer.attention_in)
         fused = _project(fused, inserts, number, ("query", "key", "value"), states)
-        query, key, value = self._heads_of(fused, layout, 3)
-        mixed = self._attend(query, key, value, layout, self._prefixes(inserts, number))
-        mixed = linear(_pick(mixed.transpose(1, 2).flatten(2).flatten(0, 1), layout), *layer.attention_out)
+        prefixes = self._prefixes(inserts, number, layout)
+        attended = [
+            self._attend(query, key, value, band, prefix)
+            for (query, key, value), band, prefix in zip(
+                self._heads_of(fused, layout, 3), layout.bands, prefixes, strict=True
+            )
+        ]
+        mixed = linear(_pick(as_places(attended), layout), *layer.attention_out)
         return _add_behind(self._after(layer, hidden, mixed), inserts, number)
 
     def _last_block(self, layer: Layer, hidden: Tensor, layout: Layout, inserts: Sequence[Insert]) -> Tensor:
@@ -210,30 +219,32 @@ class ArrangedTower:
         query = _project(query, inserts, number, ("query",), asking, layout.ends).unflatten(1, (self._heads, 1, -1))
         fused = linear(states, weight[width:], bias[width:])
         fused = _project(fused, inserts, number, ("key", "value"), states)
-        key, value = self._heads_of(fused, layout, 2)
-        seen, prefixes = layout.visible[:, None, None], self._prefixes(inserts, number)
-        if prefixes is not None:
-            key, value, seen = put_before(prefixes, key, value, seen)
-        mixed = attend(query, key, value, attn_mask=seen)
-        mixed = linear(mixed.flatten(1), *layer.attention_out)
+        prefixes = self._prefixes(inserts, number, layout)
+        attended = [
+            _attend_once(asked, key, value, band, prefix)
+            for asked, (key, value), band, prefix in zip(
+                layout.split(query), self._heads_of(fused, layout, 2), layout.bands, prefixes, strict=True
+            )
+        ]
+        mixed = linear(layout.join(attended), *layer.attention_out)
         return _add_behind(self._after(layer, hidden[layout.ends], mixed), inserts, number, layout.ends)
 
-    def _prefixes(self, inserts: Sequence[Insert], number: int) -> Prefix | None:
-        """All prefixes of a layer as one, keys and values by head: (B, heads, P, width / heads); None for none."""
+    def _prefixes(self, inserts: Sequence[Insert], number: int, layout: Layout) -> list[Prefix | None]:
+        """For each band all prefixes of a layer as one, by head: (T, heads, P, width / heads); None for none."""
         found = [one for insert in inserts if (one := insert.prefix(number)) is not None]
         if not found:
-            return None
+            return [None] * len(layout.bands)
         keys, values = (
-            torch.cat(parts, dim=1).unflatten(2, (self._heads, -1)).transpose(1, 2)
+            layout.split(torch.cat(parts, dim=1).unflatten(2, (self._heads, -1)).transpose(1, 2))
             for parts in ([one.keys for one in found], [one.values for one in found])
         )
         if all(one.visible is None for one in found):
-            return Prefix(keys, values)
+            return [Prefix(*one) for one in zip(keys, values, strict=True)]
         visible = [
             one.keys.new_ones(one.keys.shape[:2], dtype=torch.bool) if one.visible is None else one.visible
             for one in found
         ]
-        return Prefix(keys, values, torch.cat(visible, dim=1))
+        return [Prefix(*one) for one in zip(keys, values, layout.split(torch.cat(visible, dim=1)), strict=True)]
 
     def _mlp(self, layer: Layer, hidden: Tensor) -> Tensor:
         return linear(self._activation(linear(hidden, *layer.mlp_in)), *layer.mlp_out)
@@ -241,10 +252,10 @@ class ArrangedTower:
     def _norm(self, hidden: Tensor, affine: Affine) -> Tensor:
         return layer_norm(hidden, hidden.shape[-1:], *affine, self.epsilon)
 
-    def _heads_of(self, fused: Tensor, layout: Layout, parts: int) -> tuple[Tensor, ...]:
-        """(N, parts * width) to ``parts`` tensors (B, heads, L, width / heads)."""
+    def _heads_of(self, fused: Tensor, layout: Layout, parts: int) -> list[tuple[Tensor, ...]]:
+        """(N, parts * width) to ``parts`` tensors (T, heads, L, width / heads) for each band."""
         by_head: tuple[Tensor, ...] = Spread.apply(fused, layout, parts, self._heads)  # type: ignore[no-untyped-call]
-        return by_head
+        return [by_head[start : start + parts] for start in range(0, len(by_head), parts)]
 
 
 def attend(
@@ -270,6 +281,14 @@ def attend(
         scores.masked_fill_(~attn_mask, -torch.inf)
     mixed: Tensor = scores.softmax(-1).to(value.dtype) @ value
     return mixed
+
+
+def _attend_once(query: Tensor, key: Tensor, value: Tensor, band: Band, prefix: Prefix | None) -> Tensor:
+    """Attention of one place a text, query (T, heads, 1, d), that sees its whole text: (T, heads * d)."""
+    seen = band.visible[:, None, None]
+    if prefix is not None:
+        key, value, seen = put_before(prefix, key, value, seen)
+    return attend(query, key, value, attn_mask=seen).flatten(1)
 
 
 def put_before(prefix: Prefix, key: Tensor, value: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -48,13 +48,14 @@ class TextTower(Protocol):
             (B, dim) projected vectors of the texts, not normalised.
         """
 
-    def lay_out(self, ids: Tensor, ends: Tensor, groups: Tensor | None = None) -> Layout:
+    def lay_out(self, ids: Tensor, ends: Tensor, groups: Tensor | None = None, *, bands: int | None = None) -> Layout:
         """Find the nodes of a batch: what must be computed, what is shared, what is seen, and where texts are pooled.
 
         Args:
             ids: (B, L) token ids on the CPU; what stands behind the end does not matter, unless padding is read.
             ends: (B,) position of each text's first end-of-text.
             groups: (B,) on the CPU; texts of different groups share no node. By default all are of one group.
+            bands: into how many bands of texts attention may be cut; by default what suits the tower's device.
         """
 
     def weights(self) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from babelclip.encoders.arranged import ArrangedTower, Head, Layer, Modules, affine_of, attend, bias_of, put_before
 from babelclip.encoders.insert import Prefix, TowerBuild
-from babelclip.encoders.layout import Layout, lay_out, lay_out_apart
+from babelclip.encoders.layout import Band, Layout, lay_out, lay_out_apart
 
 
 class FrozenTextTower(ArrangedTower):
@@ -33,10 +33,10 @@ class FrozenTextTower(ArrangedTower):
             text_model.config, text_model.embeddings.position_embedding.weight.detach(), clip_blocks(text_model), head
         )
 
-    def lay_out(self, ids: Tensor, ends: Tensor, groups: Tensor | None = None) -> Layout:
+    def lay_out(self, ids: Tensor, ends: Tensor, groups: Tensor | None = None, *, bands: int | None = None) -> Layout:
         """Find the nodes of a batch; see ``TextTower``."""
         if self.build.causal:
-            return lay_out(ids, ends, groups)
+            return lay_out(ids, ends, groups, bands=self._bands(bands))
         return lay_out_apart(ids, torch.ones_like(ids, dtype=torch.bool), torch.full_like(ends, ids.shape[1] - 1))
 
     def _before(self, layer: Layer, hidden: Tensor) -> Tensor:
@@ -46,12 +46,12 @@ class FrozenTextTower(ArrangedTower):
         hidden = hidden + mixed
         return hidden + self._mlp(layer, self._norm(hidden, layer.norm2))
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, layout: Layout, prefix: Prefix | None) -> Tensor:
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, band: Band, prefix: Prefix | None) -> Tensor:
         if not self.build.causal:
-            return super()._attend(query, key, value, layout, prefix)
+            return super()._attend(query, key, value, band, prefix)
         if prefix is None:
             return attend(query, key, value, is_causal=True)
-        seen = torch.ones(1, 1, layout.length, layout.length, dtype=torch.bool, device=query.device).tril()
+        seen = torch.ones(1, 1, band.length, band.length, dtype=torch.bool, device=query.device).tril()
         key, value, seen = put_before(prefix, key, value, seen)
         return attend(query, key, value, attn_mask=seen)
 

@@ -29,9 +29,10 @@ class PostNormTextTower(ArrangedTower):
         rows = positions + embeddings.token_type_embeddings.weight.detach()[0]
         super().__init__(config, rows, bert_blocks(model), head)
 
-    def lay_out(self, ids: Tensor, ends: Tensor, groups: Tensor | None = None) -> Layout:
+    def lay_out(self, ids: Tensor, ends: Tensor, groups: Tensor | None = None, *, bands: int | None = None) -> Layout:
         """Find the nodes of a batch; see ``TextTower``."""
-        return lay_out_apart(ids, torch.arange(ids.shape[1]) <= ends[:, None], torch.zeros_like(ends))
+        visible = torch.arange(ids.shape[1]) <= ends[:, None]
+        return lay_out_apart(ids, visible, torch.zeros_like(ends), bands=self._bands(bands))
 
     def weights(self) -> dict[str, Tensor]:
         """Return all weights by name; the positions hold the row of token type 0."""

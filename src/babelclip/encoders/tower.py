@@ -64,7 +64,7 @@ def encode_batch(
 
     if modules is None or not modules.active(languages):
         if plain is not None:
-            layout = tower.lay_out(ids, ends)
+            layout = tower.lay_out(ids, ends, bands=1)
             return plain(embedding(layout.ids.to(encoder.device), table), layout), []
         return run(tower.lay_out(ids, ends), tower), []
     queries = None

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Of the graph; raised whenever ``build_text_tower`` writes another one."""
-INPUTS = ("positions", "places", "ends", "visible")
+INPUTS = ("positions", "places", "ends")
 
 
 def with_onnx(
@@ -93,9 +93,11 @@ class OnnxTower:
 
     def __call__(self, rows: Tensor, layout: Layout) -> Tensor:
         """Rows of a batch's nodes (N, width) to vectors of its texts (B, dim), on the CPU, not normalised."""
+        (band,) = layout.bands
         inputs = {name: getattr(layout, name).cpu().numpy() for name in INPUTS}
         inputs["rows"] = rows.detach().cpu().numpy()
-        inputs["node_of"] = layout.node_of.view(layout.batch, layout.length).cpu().numpy()
+        inputs["node_of"] = layout.node_of.view(band.visible.shape).cpu().numpy()
+        inputs["visible"] = band.visible.cpu().numpy()
         (vectors,) = self._session.run(None, inputs)
         return torch.from_numpy(vectors)
 
