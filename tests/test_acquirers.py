@@ -13,6 +13,7 @@ from babelclip.config import TaskSettings
 from babelclip.continual import Gallery, Stage, run_stream
 from babelclip.data import Teacher
 from babelclip.data.examples import base_lexicon
+from babelclip.encoders import arranged, frozen
 from babelclip.errors import FormatError, SettingError, UnknownNameError
 from babelclip.methods import METHODS, Stack, compose
 from babelclip.training import train_task
@@ -165,10 +166,19 @@ def test_saved_modules_give_equal_vectors_and_damaged_ones_are_refused(taught, t
 
 
 @pytest.mark.parametrize("name", OF_METHODS)
-def test_each_method_trains_in_half_precision(deep, stages, name):
+def test_each_method_trains_in_half_precision(deep, stages, name, monkeypatch):
+    attended, attend = set(), arranged.attend
+
+    def look(query, key, value, **how):
+        attended.update(one.dtype for one in (query, key, value))
+        return attend(query, key, value, **how)
+
+    for module in (arranged, frozen):
+        monkeypatch.setattr(module, "attend", look)
     settings = TaskSettings(**(SETTINGS.as_dict() | {"precision": "bfloat16"}))
     learnt, report = train_task(deep, Learnt(base_lexicon(deep)), stages[0].train, compose(name), settings)
     assert report.precision == "bfloat16"
+    assert attended == {torch.bfloat16}
     for key, tensor in learnt.acquirers.tensors().items():
         assert tensor.dtype == torch.float32
         assert bool(tensor.isfinite().all()), key

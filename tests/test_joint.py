@@ -51,6 +51,14 @@ def test_joint_training_is_one_task_with_every_language(tiny, stages, quick, met
         assert set(stream.student.learnt.acquirers.kinds["mla"].modules) == {"de", "ru"}
 
 
+def test_the_one_task_of_joint_training_is_the_first(tiny, stages, quick):
+    """So what methods do from the second task on does nothing."""
+    expected = run_stream(babelclip.Student(tiny), stages, method="joint", settings=quick).student.lexicon.table
+    for method in ("joint+coma", "joint+lwf", "joint+er"):
+        found = run_stream(babelclip.Student(tiny), stages, method=method, settings=quick)
+        assert torch.equal(found.student.lexicon.table, expected), method
+
+
 def test_the_oracle_vocabulary_is_learnt_before_the_first_task_and_nothing_is_appended_later(tiny, stages, quick):
     stream = run_stream(babelclip.Student(tiny), stages, method="oracle+teir", settings=quick)
     lexicon = stream.student.lexicon

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from babelclip.acquirers import Learnt
+from babelclip.continual import Gallery, Stage, Student, run_stream
 from babelclip.data.examples import base_lexicon
 from babelclip.errors import SettingError, UnknownNameError
 from babelclip.methods import Task, compose
 from babelclip.methods.memory import Memory, image_keys
 from babelclip.objectives import contrastive
-from babelclip.training import Validation, train_task
+from babelclip.training import train_task
 from test_contracts import SETTINGS, everything, teach
 
 REPLAYS = ("er", "der", "agem")
@@ -92,17 +93,24 @@ def test_every_text_of_the_memory_has_the_same_chance_to_be_drawn_and_draws_go_o
 
 
 @pytest.mark.parametrize("name", REPLAYS)
-def test_a_memory_holds_training_texts_and_nothing_else(tiny, examples, name):
-    stack = compose(f"{name}(memory=30)")
-    learnt, _ = train_task(tiny, Learnt(base_lexicon(tiny)), examples["de"], stack, SETTINGS,
-                           validation=Validation(lambda learnt: 0.0))  # fmt: skip
-    memory = kept_of(stack, name)
-    assert sorted(memory.texts) == sorted(examples["de"].texts), "24 texts, each once, however many epochs"
+def test_a_memory_holds_training_texts_and_nothing_else(tiny, examples, name, monkeypatch):
+    """Each once, however many epochs; texts to validate and to test on, which a stream sees too, never."""
+    stages, kept = [], []
+    for tag in ("de", "ru"):
+        whole = examples[tag]
+        train, validation, test = (
+            replace(whole, texts=whole.texts[part], english=whole.english[part], owner=whole.owner[part],
+                    teachers=whole.teachers[part])
+            for part in (slice(0, 12), slice(12, 18), slice(18, 24))
+        )  # fmt: skip
+        parts = [replace(one, images=whole.images[one.owner], files=[whole.files[i] for i in one.owner.tolist()],
+                         owner=torch.arange(len(one.texts))) for one in (train, validation, test)]  # fmt: skip
+        stages.append(Stage(parts[0], [Gallery("test", parts[2])], parts[1]))
+    monkeypatch.setattr("babelclip.methods.replay.Memory", lambda size: kept.append(Memory(size)) or kept[-1])
+    run_stream(Student(tiny), stages, method=f"{name}(memory=30)", settings=replace(SETTINGS, epochs=2))
+    (memory,) = [one for one in kept if one.offered]
+    assert sorted(memory.texts) == sorted(text for stage in stages for text in stage.train.texts)
     assert memory.offered == 24
-    train_task(tiny, learnt, examples["ru"], stack, SETTINGS)
-    assert len(memory) == 30
-    assert set(memory.texts) <= {*examples["de"].texts, *examples["ru"].texts}
-    assert memory.offered == 48
 
 
 @pytest.mark.parametrize(("name", "variant"), [("er", "defined"), ("er", "as-released"), ("der", "defined")])

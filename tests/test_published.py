@@ -82,6 +82,8 @@ def test_the_headline_is_the_difference_of_two_rows():
 def test_beside_keeps_the_given_name_and_leaves_out_what_it_does_not_know():
     names = ["teir+er+cll", "cll+sleep", "cll+joint"]
     assert beside("mscoco36", "r_mean", names) == {"teir+er+cll": {"AA": 49.6, "F": 11.8, "Fen": 2.0, "own": 61.0}}
+    same = beside("mscoco36", "r_mean", ["cll+er(memory=500)+teir", "cll+er(weight=2)+teir", "cll+teir(scale=grad)"])
+    assert list(same) == ["cll+er(memory=500)+teir"], "with a memory of another size, but with no other change"
     assert beside("openmoji", "r_mean", ["cll"]) == {}
     assert beside("mscoco36", "img_r10", ["cll"]) == {}
 

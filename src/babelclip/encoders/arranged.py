@@ -324,7 +324,8 @@ def _project(
     for insert in inserts:
         added = [insert.project(number, part, states, nodes) for part in parts]
         if any(one is not None for one in added):
-            fused = fused + torch.cat([torch.zeros_like(states) if one is None else one for one in added], dim=1)
+            nothing = torch.zeros_like(states, dtype=fused.dtype)
+            fused = fused + torch.cat([nothing if one is None else one.to(fused.dtype) for one in added], dim=1)
     return fused
 
 

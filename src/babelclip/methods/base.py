@@ -22,6 +22,10 @@ VARIANTS = ("defined", "as-released")
 """As the method is defined, or as the released code of the comparison has it where that changes numbers."""
 
 
+def _encode_nothing(texts: Sequence[str], language: str) -> Tensor:
+    raise ValueError(f"a task made without a model of before cannot encode {len(texts)} texts in {language!r}")
+
+
 @dataclass(frozen=True)
 class Task:
     """One language's turn, as methods see it.
@@ -36,7 +40,7 @@ class Task:
         seed: of the run; a method derives its own from it.
         examples: the training texts with the teacher's vectors.
         tokens: the texts' tokens.
-        vectors_before: returns (M, dim) vectors of the texts from the model as it was before the lexicon grew.
+        encode_before: returns (M, dim) vectors of texts of a language from the model as it was before the lexicon grew.
     """
 
     language: str
@@ -48,7 +52,7 @@ class Task:
     seed: int = 0
     examples: Examples | None = None
     tokens: Tokens | None = None
-    vectors_before: Callable[[], Tensor] | None = None
+    encode_before: Callable[[Sequence[str], str], Tensor] = _encode_nothing
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -85,8 +89,8 @@ class Step:
         teachers: (B, dim) English teacher vectors.
         images: (B, dim) image vectors.
         image_ids: (B,) equal where two texts share an image.
-        temperature: the learnable scalar of the contrastive term.
         cross_modal: weight of that term.
+        compare: the loss of that term: of texts (B, dim) against images (B, dim), alike where image_ids (B,) are.
         places: (B,) where the texts stand in the task's examples; None where they come from elsewhere.
         inserts: what each kind of module put into the tower for this process's part of the batch.
         encode: gives (M, dim) vectors, with gradient, of token ids with specials and the languages of the texts.
@@ -101,8 +105,8 @@ class Step:
     teachers: Tensor
     images: Tensor
     image_ids: Tensor
-    temperature: Tensor
     cross_modal: float
+    compare: Callable[[Tensor, Tensor, Tensor], Tensor]
     places: Tensor | None
     inserts: Sequence[Insert]
     encode: Callable[[Sequence[Sequence[int]], Sequence[str]], Tensor]

@@ -10,7 +10,6 @@ from torch import Tensor
 from babelclip.methods.base import NONE, Step, Task, Trained
 from babelclip.methods.memory import image_keys
 from babelclip.methods.replay import Replay, distance
-from babelclip.objectives import contrastive
 
 
 @dataclass
@@ -56,9 +55,8 @@ class ER(Replay):
         if self.variant == "as-released" and step.cross_modal:
             keys = torch.cat([self._keys[step.image_ids.cpu()], samples.image_keys]).to(vectors.device)
             images = torch.cat([step.images, samples.images.to(step.images)])
-            mixed = contrastive(torch.cat([step.texts, vectors]), images, keys, step.temperature)
-            alone = contrastive(step.texts, step.images, step.image_ids, step.temperature)
-            terms["mixed"] = step.cross_modal * (mixed - alone)
+            mixed = step.compare(torch.cat([step.texts, vectors]), images, keys)
+            terms["mixed"] = step.cross_modal * (mixed - step.compare(step.texts, step.images, step.image_ids))
         return terms
 
 

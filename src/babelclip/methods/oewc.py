@@ -18,7 +18,7 @@ class OEWC(Method):
     """A quadratic penalty holds each entry to where it stood when the task began, as strongly as earlier tasks need it.
 
     strength sum_i F_i (theta_i - theta*_i)^2, without 1/2, over token rows and modules that all languages share. F of a
-    task is the mean over its batches of the squared gradient of the batch's loss (entries that are not finite count 0);
+    task is the mean over its batches of the squared gradient of the batch's loss (batches where it is finite);
     F <- gamma F + F_task. theta* is taken after the lexicon has grown; new rows have F = 0. Rows with F > 0 are
     trained, because plain AdamW's decay moves them away from theta*.
 
@@ -72,11 +72,16 @@ class OEWC(Method):
 
 
 def mean_squared_gradients(trained: Trained) -> dict[str, Tensor]:
-    """Return the mean over batches of the squared gradient of the objective, by parameter; 0 where it is not finite."""
+    """Return the mean over batches of the squared gradient of the objective, by parameter.
+
+    An entry that is not finite in a batch, as where float16 overflows, does not count in that batch.
+    """
     total: dict[str, Tensor] = {}
-    count = 0
+    batches: dict[str, Tensor] = {}
     for batch in trained.batches():
-        count += 1
         for name, gradient in trained.gradients(batch).items():
-            total[name] = total.get(name, torch.zeros_like(gradient)) + gradient.square()
-    return {name: torch.nan_to_num(value / count, nan=0.0, posinf=0.0, neginf=0.0) for name, value in total.items()}
+            finite = gradient.isfinite()
+            nothing = torch.zeros_like(gradient)
+            total[name] = total.get(name, nothing) + torch.where(finite, gradient, nothing).square()
+            batches[name] = batches.get(name, nothing) + finite
+    return {name: value / batches[name].clamp(min=1) for name, value in total.items()}

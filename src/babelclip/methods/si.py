@@ -81,7 +81,8 @@ class SI(Method):
 
     def _walk(self, name: str, now: Tensor) -> None:
         """Add the step that ended at ``now`` to the path."""
-        path = self._path.setdefault(PATH + name, torch.zeros_like(now))
+        path = self._path.get(PATH + name, torch.zeros_like(now)).to(now)  # on the CPU after a restart
+        self._path[PATH + name] = path
         if FORMER + name in self._path:
             path -= self._path[GRADIENT + name].to(now) * (now - self._path[FORMER + name].to(now))
 

@@ -63,6 +63,15 @@ class Stack:
         """
         settled = self.settle(settings)
         found = {method.name: method.stage() for method in self.methods}
+        for method in self.methods:
+            for name, wish in method.wishes().items():
+                for stage, changes in found.items():
+                    if changes is not None and changes.get(name, wish) != wish:
+                        raise SettingError(
+                            f"the methods disagree on {name}: {method.name} wants {wish!r}, the stage {stage} "
+                            f"{changes[name]!r}",
+                            fix="Leave one of them out.",
+                        )
         stages = {
             name: replace(settled, **changes)  # type: ignore[arg-type]
             for name, changes in found.items()

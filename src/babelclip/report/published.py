@@ -19,6 +19,7 @@ CLL-CLIP paper compares with.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Annotated, Literal, Self
@@ -26,6 +27,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from babelclip.languages import LANGUAGES
+from babelclip.methods.names import split_names
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 Points = Annotated[float, Field(ge=-100, le=100)]
@@ -191,5 +193,5 @@ def beside(dataset: str, metric: str, methods: Sequence[str]) -> dict[str, dict[
 
 
 def _parts(method: str) -> frozenset[str]:
-    """The names in a sum of methods; their order changes nothing."""
-    return frozenset(name.strip() for name in method.split("+"))
+    """The names in a sum of methods; their order changes nothing, and how many texts a memory holds does not either."""
+    return frozenset(re.sub(r"\(memory=\d+\)$", "", name) for name in split_names(method, "+"))

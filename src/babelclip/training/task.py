@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from babelclip.acquirers import Acquirers, Learnt
 from babelclip.config import TaskSettings, derive_seed
@@ -118,9 +119,9 @@ def train_task(
     ]  # fmt: skip
     tokens = (cache or Cache(None)).tokens(lexicon.tokenizer(), examples.texts)
     task = Task(
-        examples.language, len(lexicon.snapshots) - 1, lexicon, tokens.used(), known=known, seed=settings.seed,
-        examples=examples, tokens=tokens,
-        vectors_before=lambda: learnt.encode(encoder, examples.texts, examples.language),
+        examples.language, len(before - set(examples.languages)), lexicon, tokens.used(), known=known,
+        seed=settings.seed, examples=examples, tokens=tokens,
+        encode_before=lambda texts, language: learnt.encode(encoder, texts, language),
     )  # fmt: skip
     new_ids = range(known, len(lexicon.table))
     coverage = measure_coverage(examples.texts, tokens, room=lexicon.frame.room, new_ids=new_ids)
@@ -130,8 +131,10 @@ def train_task(
     orders = {name: _order(stage, examples, tokens, lexicon) for name, stage in stages.items()}
     counts = {name: orders[name].per_epoch * stage.epochs for name, stage in stages.items()}
     loops: dict[str, Loop] = {}
+    start: dict[str, Tensor] = {}
     for name, stage in stages.items():
-        trainer = TaskTrainer(encoder, task, method, stage, total_steps=counts[name], modules=modules)
+        trainer = TaskTrainer(encoder, task, method, stage, total_steps=counts[name], modules=modules, start=start)
+        start = trainer.start
         part = Part(name, sum(counts[one] for one in loops), sum(counts.values()))
         inside = checkpoints if checkpoints is None or not name else checkpoints.inside(name)
         loops[name] = loop = Loop(trainer, examples, tokens, orders[name], part, validation, on_step, inside)

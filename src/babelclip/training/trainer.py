@@ -45,7 +45,7 @@ class TaskTrainer:
         table: the rows in training.
         modules: what is put into the tower; the task's own modules are in training.
         parameters: what is trained, by name: ``rows``, and modules as ``kind/owner/name``.
-        start: the same before the first step.
+        start: the same before the first step of the task.
         temperature: the scalar of the contrastive term, learnable unless the settings fix it.
         rates: learning rate of each step so far; 0 for a step that float16 overflowed in and that was left out.
         workers: the processes that share the batches, and the precision of the tower.
@@ -53,7 +53,7 @@ class TaskTrainer:
 
     def __init__(
         self, encoder: DualEncoder, task: Task, method: Stack, settings: TaskSettings, *, total_steps: int,
-        modules: Acquirers | None = None,
+        modules: Acquirers | None = None, start: Mapping[str, Tensor] | None = None,
     ) -> None:  # fmt: skip
         """Prepare a task.
 
@@ -64,6 +64,7 @@ class TaskTrainer:
             settings: rates and weights.
             total_steps: for the warm-up.
             modules: trained in place, on the encoder's device.
+            start: parameters before the first step of the task, where an earlier stage has moved them.
 
         Raises:
             SettingError: the loss is the sigmoid, and the base model has no bias for it.
@@ -85,7 +86,7 @@ class TaskTrainer:
         for language in task.languages:
             offered |= self.modules.trained(language)
         self.parameters = choose_parameters(offered, settings)
-        self.start = {name: one.detach().clone() for name, one in self.parameters.items()}
+        self.start = {name: one.detach().clone() for name, one in self.parameters.items()} | dict(start or {})
         temperature = torch.tensor(settings.temperature, device=encoder.device, dtype=rows.dtype)
         self.temperature = nn.Parameter(temperature, requires_grad=settings.learn_temperature)
         self.rates: list[float] = []
@@ -139,8 +140,9 @@ class TaskTrainer:
             terms["cross_modal"] = settings.cross_modal * loss
         return terms, Step(
             row_ids=self.table.row_ids, parameters=self.parameters, start=self.start, texts=texts,
-            teachers=teachers, images=images, image_ids=image_ids, temperature=self.temperature,
-            cross_modal=self.settings.cross_modal, places=batch.places, inserts=inserts,
+            teachers=teachers, images=images, image_ids=image_ids, cross_modal=settings.cross_modal,
+            compare=lambda one, other, ids: self._compare(settings.cross_modal_loss, one, other, ids),
+            places=batch.places, inserts=inserts,
             encode=self._encode_more, gradient=self.gradient, gather=lambda one: self.workers.gather(one, size),
         )  # fmt: skip
 
