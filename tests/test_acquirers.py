@@ -22,6 +22,14 @@ from towers import LANGUAGES, TEXTS, assert_close, begun, encode
 OF_METHODS = [name for name in KINDS if name in METHODS]  # the projection comes with a multilingual lexicon
 SHARED_ALONE = ("full", "projection")
 BY_LANGUAGE = [name for name in KINDS if KINDS[name].needs_language]
+
+
+@pytest.fixture(autouse=True)
+def texts_stand_in_bands(monkeypatch):
+    """However few they are."""
+    monkeypatch.setattr("babelclip.encoders.layout.BAND_COST", 0)
+
+
 SETTINGS = TaskSettings(vocab_size=400, batch_size=8, epochs=1, learning_rate=1e-2, warm_up=0)
 
 

@@ -1,11 +1,13 @@
 """What every method promises, alone and in every pair; the registry is walked, so its entry tests a new method."""
 
 import itertools
+from dataclasses import dataclass
 
 import pytest
 import torch
 
 from babelclip.acquirers import Learnt
+from babelclip.benchmarks.plan import make_plan
 from babelclip.config import TaskSettings
 from babelclip.continual.record import JOINT
 from babelclip.data import Teacher
@@ -13,7 +15,7 @@ from babelclip.data.examples import base_lexicon
 from babelclip.data.joined import join_examples
 from babelclip.errors import SettingError, UnknownNameError
 from babelclip.lexicon import INITIALISERS
-from babelclip.methods import METHODS, Stack, compose, options_of
+from babelclip.methods import METHODS, Method, Stack, compose, options_of
 from babelclip.training import Checkpoints, train_task
 
 SETTINGS = TaskSettings(vocab_size=400, batch_size=8, epochs=1, learning_rate=1e-2, warm_up=0)
@@ -94,6 +96,39 @@ def check_interrupted(tiny, examples, tmp_path, name):
     same(everything(teach(tiny, examples, again, order=("ru",), folder=tmp_path, learnt=first)), everything(whole))
     same(again.state_dict(), undisturbed.state_dict())
     return whole
+
+
+@dataclass
+class Shrink(Method):
+    """Rows are drawn to zero.
+
+    Attributes:
+        strength: how strongly.
+    """
+
+    strength: float = 0.1
+
+    name = "shrink"
+    idea = "Draws rows to zero."
+    paper = "none"
+    equation = "strength mean theta^2"
+
+    def loss_terms(self, task, step):
+        return {"size": self.strength * step.rows.square().mean()}
+
+
+def test_a_new_method_is_its_file_and_its_line_in_the_registry(tiny, examples, monkeypatch, tmp_path):
+    """CONTRIBUTING.md: with these two, names, options, sums, checkpoints, plans and the page of methods know it."""
+    monkeypatch.setitem(METHODS._entries, "shrink", Shrink)
+    test_a_method_says_what_it_is_and_its_options_can_be_written("shrink")
+    found = everything(check_interrupted(tiny, examples, tmp_path, "shrink(strength=50)"))
+    plain = everything(teach(tiny, examples, compose("cll")))
+    assert float(found["table"].norm()) < float(plain["table"].norm())
+    test_two_methods_work_together_whatever_their_order(tiny, examples, ("shrink", "er"))
+    plan = {"base": "x", "train": {"dataset": "folder"}, "test": [{"dataset": "folder"}], "methods": ["shrink+teir"]}
+    assert make_plan(plan).methods == ["shrink+teir"]
+    with pytest.raises(UnknownNameError, match="Did you mean 'shrink'"):
+        compose("shrnk")
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids="+".join)

@@ -18,7 +18,8 @@ Progress = Callable[[int, int], None]
 """Called with (done, total) while something long runs."""
 
 PlainTower = Callable[[Tensor, Layout], Tensor]
-"""A text tower that takes no inserts and knows no gradients: rows (N, width) and their layout to vectors (B, dim)."""
+"""A text tower that takes no inserts and knows no gradients: rows (N, width) and their layout, of one band, to vectors
+(B, dim)."""
 
 
 class TextTower(Protocol):

@@ -18,7 +18,8 @@ class DualPrompt(Method):
     """General prompts in layers 0 and 1, and in layers 2 to 4 one expert prompt a language, found by its keys.
 
     Half of a prompt are keys, half values. A key is pulled to the queries of its language's texts: the mean over texts
-    and expert layers of 1 - cos(query, key). The query is the text's vector from the tower without prompts.
+    and expert layers of 1 - cos(query, key). The query is the text's vector from the tower without prompts, whose token
+    rows are those of now, as in CLL-CLIP's comparison; the original's queries come from a model that never changes.
 
     The published code forgets layer 4, but divides by all three: there is no prompt in layer 4, and the pull is two
     thirds as strong. ``variant=as-released`` does the same.

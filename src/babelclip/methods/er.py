@@ -65,7 +65,8 @@ class DER(ER):
     """As ``er``, but a memory text is drawn to the student's own vector of it, taken when its language was learnt.
 
     The vectors are those of the finished task, with the weights that were kept. The released code stores them in the
-    middle of training, at any of three epochs, of weights that are partly thrown away; that is not followed.
+    middle of training, at any of three epochs, of weights that are partly thrown away, and offers every text once an
+    epoch; that is not followed, also not as released: such targets belong to no model that anyone has.
 
     Attributes:
         memory: texts that are kept at most.
