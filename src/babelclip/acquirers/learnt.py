@@ -68,8 +68,9 @@ class Learnt:
         return Route(self.lexicon, self.acquirers)
 
     def encode(
-        self, encoder: DualEncoder, texts: Sequence[str], language: str | None = None, *, snapshot: bool = False
-    ) -> Tensor:
+        self, encoder: DualEncoder, texts: Sequence[str], language: str | None = None, *, snapshot: bool = False,
+        training: bool = False,
+    ) -> Tensor:  # fmt: skip
         """Return (N, dim) float32 vectors of texts of one language, on the CPU, not normalised.
 
         Args:
@@ -77,6 +78,7 @@ class Learnt:
             texts: the texts.
             language: for modules that need it; None where unknown.
             snapshot: cut the texts with the tokenizer that the language was learnt with, not with the newest.
+            training: whether modules that choose by themselves at test time may use the language.
 
         Raises:
             UnknownNameError: ``snapshot`` of a language that has not been learnt.
@@ -84,4 +86,4 @@ class Learnt:
         """
         lexicon, acquirers = self.route(language)
         sequences = lexicon.encode(texts, language if snapshot and lexicon is self.lexicon else None)
-        return encode_tokens(encoder, lexicon.table, sequences, acquirers, language, eos=lexicon.eos)
+        return encode_tokens(encoder, lexicon.table, sequences, acquirers, language, eos=lexicon.eos, training=training)

@@ -132,9 +132,11 @@ def make_plan(content: Mapping[str, Any], file: Path | None = None) -> Plan:
     """
     try:
         plan = Plan.model_validate(content)
-        plan.task_settings()
+        settings = plan.task_settings()
         for method in plan.methods:
-            compose(method).refuse(plan.settings)
+            stack = compose(method)
+            stack.refuse(plan.settings)
+            stack.stages(settings)
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"]))

@@ -87,6 +87,7 @@ def encode_tokens(
     *,
     eos: int | Tensor | None = None,
     batch_size: int = 256,
+    training: bool = False,
     plain: PlainTower | None = None,
 ) -> Tensor:
     """Encode token ids with a frozen tower and any table of rows.
@@ -101,6 +102,7 @@ def encode_tokens(
         language: the language of all texts, or of each, for modules that need it.
         eos: id of the token that ends a text; by default the base model's; (N,) where texts have their own.
         batch_size: texts at a time.
+        training: whether modules that choose by themselves at test time may use the language.
         plain: runs texts that get no module, in batches of their own, in the place of the base model's tower.
 
     Returns:
@@ -116,6 +118,7 @@ def encode_tokens(
     for chosen in (group[start : start + batch_size] for group in groups for start in range(0, len(group), batch_size)):
         own, filler = (eos[chosen], encoder.frame.eos) if isinstance(eos, Tensor) else (eos, eos)
         ids = pad([sequences[i] for i in chosen], filler)
-        found, _ = encode_batch(encoder, table, ids, own, modules, [languages[i] for i in chosen], plain=plain)
+        tags = [languages[i] for i in chosen]
+        found, _ = encode_batch(encoder, table, ids, own, modules, tags, training=training, plain=plain)
         vectors[chosen] = found.float().cpu()
     return vectors

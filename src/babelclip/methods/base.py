@@ -35,12 +35,14 @@ class Task:
         number: 0 for the first task of the stream.
         lexicon: the lexicon, already grown for the language.
         used: (k,) sorted ids that occur in the training texts, T_t: without special tokens, before truncation.
-        replayed: (r,) sorted ids that occur in texts of earlier tasks that are trained on again.
+        replayed: (r,) sorted ids that occur in what is trained on beside the task's own texts: those of a memory, and
+            their English sides (``lwf``).
         known: rows of the table before the lexicon grew.
         seed: of the run; a method derives its own from it.
         examples: the training texts with the teacher's vectors.
         tokens: the texts' tokens.
-        encode_before: returns (M, dim) vectors of texts of a language from the model as it was before the lexicon grew.
+        encode_before: returns (M, dim) vectors of texts of a language from the model as it was before the lexicon grew,
+            with the modules that ``Step.encode`` would use.
     """
 
     language: str
@@ -182,7 +184,7 @@ class Method:
         paper: where it was published.
         needs_language: whether a text's language must be known at test time.
         needs_memory: whether it keeps texts of earlier tasks.
-        replays: whether ``extra_rows`` are those of texts that are trained on again.
+        replays: whether ``extra_rows`` are those of texts that are trained on beside the task's own.
         joint: whether all languages of a stream are learnt in one task.
         isolated: whether each language of a stream is learnt alone, from the base model.
     """

@@ -1,17 +1,16 @@
-"""Learning without Forgetting (Li & Hoiem, ECCV 2016), for vectors instead of class scores."""
+"""Learning without Forgetting (Li & Hoiem, ECCV 2016), for the vectors of texts that the old model can read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from babelclip.languages import NATIVE
-from babelclip.lexicon import MultilingualLexicon
-from babelclip.methods.base import NONE, Method, Step, Task
+from babelclip.lexicon import MultilingualLexicon, Tokens, tokenise
+from babelclip.methods.base import NONE, Method, Step, Task, Trained
 
 
 @dataclass
@@ -39,26 +38,31 @@ class LwF(Method):
     replays = True
 
     _before: Tensor | None = field(init=False, repr=False, default=None)
-    _english: list[list[int]] = field(init=False, repr=False, default_factory=list)
+    _english: Tokens | None = field(init=False, repr=False, default=None)
 
     def before_task(self, task: Task) -> None:
         """Encode the English texts with the model as it was, and cut them as they are cut now."""
-        self._before, self._english = None, []
+        self._before = self._english = None
         if task.number and task.examples is not None and not isinstance(task.lexicon, MultilingualLexicon):
             self._before = task.encode_before(task.examples.english, NATIVE)
-            self._english = task.lexicon.encode(task.examples.english)
+            self._english = tokenise(task.lexicon.tokenizer(), task.examples.english)
 
     def extra_rows(self, task: Task) -> Tensor:
         """Return the ids of the tokens of the English texts."""
-        return torch.tensor(sorted({token for ids in self._english for token in ids})) if self._english else NONE
+        return NONE if self._english is None else self._english.used()
 
     def loss_terms(self, task: Task, step: Step) -> dict[str, Tensor]:
         """Return the distance of the batch's English texts to their old vectors."""
-        if self._before is None or step.places is None:
+        if self._before is None or self._english is None or step.places is None:
             return {}
-        places = step.places.tolist()
-        found = step.encode([self._english[place] for place in places], [NATIVE] * len(places))
+        english = task.lexicon.add_specials(self._english[place] for place in step.places.tolist())
+        found = step.encode(english, [NATIVE] * len(english))
         return {"old": self.weight * mse_loss(found, self._before[step.places].to(found))}
+
+    def after_task(self, task: Task, trained: Trained) -> dict[str, Tensor]:
+        """Forget the texts."""
+        self._before = self._english = None
+        return {}
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return nothing: the vectors are made again from the model of before."""

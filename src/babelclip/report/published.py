@@ -185,13 +185,20 @@ def find(
 def beside(dataset: str, metric: str, methods: Sequence[str]) -> dict[str, dict[str, float]]:
     """Return the published AA, F, Fen and own of each method in the main table, keyed by the name that was given.
 
+    Replay has the figures of its published memory of 8,000 texts, whatever memory is named.
+
     A name, data set or metric without published figures is absent. Rows by memory only never appear.
     """
     found = {_parts(row.method): row.values for row in find(dataset=dataset, metric=metric, table="main") if row.method}
-    chosen = {name: found.get(_parts(name)) for name in methods}
+    chosen = {name: found.get(_parts(as_published(name))) for name in methods}
     return {name: values.model_dump() for name, values in chosen.items() if isinstance(values, Summary)}
 
 
+def as_published(method: str) -> str:
+    """Return a sum of methods without the size of their memory, for which the papers have one of their own."""
+    return "+".join(re.sub(r"\(memory=\d+\)$", "", name) for name in split_names(method, "+"))
+
+
 def _parts(method: str) -> frozenset[str]:
-    """The names in a sum of methods; their order changes nothing, and how many texts a memory holds does not either."""
-    return frozenset(re.sub(r"\(memory=\d+\)$", "", name) for name in split_names(method, "+"))
+    """The names in a sum of methods; their order changes nothing."""
+    return frozenset(split_names(method, "+"))

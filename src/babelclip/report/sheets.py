@@ -19,7 +19,7 @@ from babelclip.report.aggregate import (
     sign_test_p,
     summary,
 )
-from babelclip.report.published import beside
+from babelclip.report.published import as_published, beside
 
 SUMMARY_KEYS = ("AA", "F", "Fen", "own", "BWT", "FWT")
 FEWEST_PAIRS = 3  # methods that stand without and with a part, for a table of their own
@@ -191,10 +191,8 @@ def published_sheet(runs: Sequence[Run], metrics: Sequence[str] = ("img_r1", "tx
             rows.append(("here", metric, method, *(str(summary(of, metric, k)) for k in keys)))
         for dataset in ("mscoco36", "crossmodal3600"):
             for method, printed in beside(dataset, metric, methods).items():
-                rows.append((dataset, metric, method, *(f"{printed[key]:.1f}" for key in keys)))
+                rows.append((dataset, metric, as_published(method), *(f"{printed[key]:.1f}" for key in keys)))
     title = f"Here ({runs[0].gallery}), and published for 36 languages in order222 with CLIP ViT-B/16, percent"
-    if any("memory=" in method for method in methods):
-        title += "; published replay keeps 8,000 texts"
     return Sheet(title, ("where", "metric", "method", *keys), rows, words=3)
 
 

@@ -18,7 +18,7 @@ class Finished:
     Attributes:
         row_ids: (R,) ids of the rows that were trained.
         parameters: by name; they hold the weights that were kept.
-        start: the same before the first step.
+        start: the same before the first step of the task.
     """
 
     def __init__(self, loop: Loop) -> None:

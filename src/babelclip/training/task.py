@@ -121,7 +121,7 @@ def train_task(
     task = Task(
         examples.language, len(before - set(examples.languages)), lexicon, tokens.used(), known=known,
         seed=settings.seed, examples=examples, tokens=tokens,
-        encode_before=lambda texts, language: learnt.encode(encoder, texts, language),
+        encode_before=lambda texts, language: learnt.encode(encoder, texts, language, training=True),
     )  # fmt: skip
     new_ids = range(known, len(lexicon.table))
     coverage = measure_coverage(examples.texts, tokens, room=lexicon.frame.room, new_ids=new_ids)

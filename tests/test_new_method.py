@@ -1,0 +1,81 @@
+"""CONTRIBUTING.md: a method is its file and its line in the registry; all else, tests included, knows it then."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from babelclip.benchmarks.plan import make_plan
+from babelclip.errors import UnknownNameError
+from babelclip.methods import METHODS, Method, compose
+from test_contracts import (
+    check_interrupted,
+    everything,
+    teach,
+    test_a_method_says_what_it_is_and_its_options_can_be_written,
+    test_two_methods_work_together_whatever_their_order,
+)
+from test_regularisers import (
+    test_numbers_that_a_method_keeps_change_how_the_next_language_is_learnt,
+    test_the_first_language_is_learnt_as_without_the_method,
+)
+from test_training import test_in_float64_compact_and_dense_are_one
+
+OTHERS = (
+    test_a_method_says_what_it_is_and_its_options_can_be_written,
+    test_two_methods_work_together_whatever_their_order,
+    test_numbers_that_a_method_keeps_change_how_the_next_language_is_learnt,
+    test_the_first_language_is_learnt_as_without_the_method,
+    test_in_float64_compact_and_dense_are_one,
+)
+for one in OTHERS:  # they run here with the new method alone
+    globals().pop(one.__name__)
+SAYS, PAIR, KEEPS, FIRST, DENSE = OTHERS
+
+
+@dataclass
+class Shrink(Method):
+    """From the second task on vectors are drawn to zero.
+
+    Attributes:
+        strength: how strongly.
+    """
+
+    strength: float = 1.0
+
+    name = "shrink"
+    idea = "Draws vectors to zero."
+    paper = "none"
+    equation = "strength mean f(y)^2"
+
+    def loss_terms(self, task, step):
+        return {"size": self.strength * step.texts.square().mean()} if task.number else {}
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    monkeypatch.setitem(METHODS._entries, "shrink", Shrink)
+
+
+def test_names_options_plans_and_the_page_of_methods_know_it(monkeypatch):
+    SAYS("shrink")
+    plan = {"base": "x", "train": {"dataset": "folder"}, "test": [{"dataset": "folder"}], "methods": ["shrink+teir"]}
+    assert make_plan(plan).methods == ["shrink+teir"]
+    with pytest.raises(UnknownNameError, match="Did you mean 'shrink'"):
+        compose("shrnk")
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "dev"))
+    from methods_page import methods_page
+
+    page = methods_page()
+    assert "| [`shrink`](#shrink) | Draws vectors to zero. |" in page
+    assert "- `strength=1`: how strongly." in page
+
+
+def test_it_keeps_the_contracts(tiny, tiny_folder, examples, tmp_path):
+    check_interrupted(tiny, examples, tmp_path, "shrink(strength=50)")
+    PAIR(tiny, examples, ("shrink", "er"))
+    FIRST(tiny, examples, "shrink")
+    KEEPS(tiny, examples, "shrink")
+    DENSE(tiny, tiny_folder, examples, "shrink", "update")
+    found, plain = (everything(teach(tiny, examples, compose(one))) for one in ("shrink", "cll"))
+    assert not bool((found["table"] == plain["table"]).all())
