@@ -15,11 +15,11 @@ from test_contracts import (
     test_a_method_says_what_it_is_and_its_options_can_be_written,
     test_two_methods_work_together_whatever_their_order,
 )
+from test_dense import test_in_float64_compact_and_dense_are_one
 from test_regularisers import (
     test_numbers_that_a_method_keeps_change_how_the_next_language_is_learnt,
     test_the_first_language_is_learnt_as_without_the_method,
 )
-from test_training import test_in_float64_compact_and_dense_are_one
 
 OTHERS = (
     test_a_method_says_what_it_is_and_its_options_can_be_written,
