@@ -281,7 +281,8 @@ def test_a_report_says_in_how_many_methods_a_part_helps(run, tmp_path):
     (found,) = addition_sheets(runs, "img_r10").items()
     assert found[0] == "with-teir"
     assert found[1].title == (
-        "img_r10 without and with teir, percent; AA rises in 2 of 4 methods, p of the sign test 1.000"
+        "img_r10 without and with teir, percent, 4 methods; AA rises in 2, F falls in 2; "
+        "p of the sign test 1.000 and 1.000"
     )
     rows = {row[0]: row[1:] for row in found[1].rows}
     assert rows["cll"] == ("not told", "11.5 ± 2.1", "13.0 ± 2.8", "18.5 ± 2.1", "17.0 ± 2.8", "+1.5 ± 0.7", "2 of 2")

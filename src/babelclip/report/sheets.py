@@ -161,19 +161,22 @@ def addition_sheets(runs: Sequence[Run], metric: str) -> dict[str, Sheet]:
 
 
 def _addition_sheet(part: str, paired: Mapping[str, Sequence[tuple[Run, Run]]], metric: str) -> Sheet:
-    """One row a method; ``paired``: its runs without and with the part."""
+    """One row a method; ``paired``: its runs without and with the part. The title counts the signs of the changes."""
     rows: Rows = []
-    gains = []
+    changes: dict[str, list[float]] = {"AA": [], "F": []}
     for method, pairs in paired.items():
         cells = [str(summary(side, metric, key)) for key in ("AA", "F") for side in zip(*pairs, strict=True)]
-        gain = Spread.of([more.summary[metric]["AA"] - less.summary[metric]["AA"] for less, more in pairs])
-        higher = sum(more.summary[metric]["AA"] > less.summary[metric]["AA"] for less, more in pairs)
+        of = {key: [more.summary[metric][key] - less.summary[metric][key] for less, more in pairs] for key in changes}
+        gain, higher = Spread.of(of["AA"]), sum(change > 0 for change in of["AA"])
         told = "told" if any(run.needs_language for run in pairs[0]) else "not told"
         rows.append((method, told, *cells, f"{gain.mean:+.1f} ± {gain.deviation:.1f}", f"{higher} of {len(pairs)}"))
-        gains.append(gain.mean)
-    rises = f"AA rises in {sum(gain > 0 for gain in gains)} of {len(gains)} methods"
+        for key, values in of.items():
+            changes[key].append(statistics.fmean(values))
+    rises, falls = sum(one > 0 for one in changes["AA"]), sum(one < 0 for one in changes["F"])
+    p = [_p(sign_test_p(values)) for values in changes.values()]
     return Sheet(
-        f"{metric} without and with {part}, percent; {rises}, p of the sign test {_p(sign_test_p(gains))}",
+        f"{metric} without and with {part}, percent, {len(rows)} methods; AA rises in {rises}, F falls in {falls}; "
+        f"p of the sign test {p[0]} and {p[1]}",
         ("method", "language at test", "AA without", "AA with", "F without", "F with", "change of AA", "rises in runs"),
         rows,
         words=2,
