@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import statistics
 import textwrap
 from pathlib import Path
 from types import SimpleNamespace
@@ -105,19 +106,20 @@ def _figures() -> list[str]:
     lines = [
         "## Figures\n",
         f"AA and F of img_r10, percent, {seeds} seed{'s' if seeds > 1 else ''}, on the stream of the demo "
-        "([all tables](recorded.md#table-methods)); training time of a text in parts of that of `cll`; MB that the "
+        "([all tables](recorded.md#table-methods)); training time of a text in parts of that of `cll` (medians, "
+        "other work beside); MB that the "
         "method keeps for later tasks (memories, Fisher information); beside it AA of r_mean as published (MSCOCO_36, "
         "36 languages, CLIP B/16; replay there keeps 8,000 texts).\n",
         "| method | told | AA | AA with TEIR | F | F with TEIR | time a text | MB kept | published | and with TEIR |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    speed = base[0].cost.texts_per_s
+    seconds = {name: statistics.median(1 / run.cost.texts_per_s for run in runs) for name, runs in groups.items()}
     for name in names:
         runs, others = groups[name], groups.get(f"{name}+teir", [])
         cells = [str(summary(each, "img_r10", key)) if each else "-" for key in ("AA", "F") for each in (runs, others)]
         printed = [f"{published[each]['AA']:.1f}" if each in published else "-" for each in (name, f"{name}+teir")]
         told = "yes" if runs[0].needs_language else "no"
-        cost = sum(speed / run.cost.texts_per_s for run in runs) / len(runs)
+        cost = seconds[name] / seconds["cll"]
         kept = sum(run.memory_bytes for run in runs) / len(runs) / 1e6
         lines.append(f"| `{name}` | {told} | {' | '.join(cells)} | {cost:.1f} | {kept:.1f} | {' | '.join(printed)} |")
     return [*lines, ""]
