@@ -42,11 +42,14 @@ SPEED_NOTES = """
 - **Share of a product**: floating-point operations of the matrix products that were done (`FrozenTextTower.flops`) in
   the time of the whole step, against what the machine sustains in a plain product of the same type between the turns.
 - **Recalls**: both directions, features given, against sorting every row and every column.
-- **Two machines**: what babelclip saves is memory traffic, so the ratio is large where memory is slow against
+- **Three machines**: what babelclip saves is memory traffic, so the ratio is large where memory is slow against
   arithmetic. On the EPYC a step of `b32` does 76 to 84 % of the plain product's operations a second in float32, so that
-  no way of working could be much more than a quarter faster there. Its lines of bfloat16 and of recalls are from later
-  runs than the others: attention is computed in float32 since (44 % before, 83 texts/s), and both directions of recalls
-  come from one product (0.40 s before)."""
+  no way of working could be much more than a quarter faster there.
+- **Older lines**: those of the EPYC and of the Xeon without AMX are from before attention in bands of similar length,
+  and their bfloat16 from before attention as plain products; the EPYC's recalls are those of now (0.40 s before).
+- **The Xeon with AMX** has the newest lines. Two of `pictoclip` at batch 32 are missing, because other work ran beside
+  them. Its speed varied in the run: plain products did 242 to 336 GFLOP/s in float32 and 832 to 1,386 in bfloat16, of
+  which it did 2,100 to 2,400 on their own. Less than half of a step in bfloat16 is products there."""
 
 
 def cli_page() -> str:
