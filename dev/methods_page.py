@@ -33,7 +33,7 @@ order changes nothing, and `cll` is always there: `teir` means `cll+teir`.
 
 - **told**: the method must be told each text's language at test time. A score of such a method is not comparable with
   one that is not told; every report says which is which.
-- **memory**: it keeps training texts of earlier languages.
+- **memory**: it keeps training texts of earlier languages, also in what is saved ([training.md](training.md)).
 - **MB a language**: float32, for a text tower of CLIP B/32 or B/16: what a task trains and what is stored
   of it: 10,000 new rows, and modules in the tower (those of `full` belong to all languages together).
 """

@@ -50,7 +50,7 @@ def second_task(tiny, examples, name, rows):
     lexicon.table = lexicon.table.to(rows)
     sequences = lexicon.encode(ru.texts)
     used = torch.tensor(sorted({i for ids in sequences for i in ids} - {lexicon.bos, lexicon.eos}))
-    task = Task("ru", 1, lexicon, used, known=len(learnt.lexicon.table), examples=ru,
+    task = Task("ru", 1, lexicon, used, examples=ru,
                 encode_before=lambda texts, language: learnt.encode(tiny, texts, language))  # fmt: skip
     for _ in range(3):
         again = compose(name)

@@ -1,9 +1,10 @@
 """CONTRIBUTING.md: a method is its file and its line in the registry; all else, tests included, knows it then."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import torch
 
 from babelclip.benchmarks.plan import make_plan
 from babelclip.errors import UnknownNameError
@@ -35,7 +36,7 @@ SAYS, PAIR, KEEPS, FIRST, DENSE = OTHERS
 
 @dataclass
 class Shrink(Method):
-    """From the second task on vectors are drawn to zero.
+    """From the second task on vectors are drawn to the mean of the first language's.
 
     Attributes:
         strength: how strongly.
@@ -43,13 +44,27 @@ class Shrink(Method):
 
     strength: float = 1.0
 
+    _mean: torch.Tensor | None = field(init=False, repr=False, default=None)
+
     name = "shrink"
-    idea = "Draws vectors to zero."
+    idea = "Draws vectors to one place."
     paper = "none"
-    equation = "strength mean f(y)^2"
+    equation = "strength mean (f(y) - m)^2"
 
     def loss_terms(self, task, step):
-        return {"size": self.strength * step.texts.square().mean()} if task.number else {}
+        if self._mean is None:
+            return {}
+        return {"place": self.strength * (step.texts - self._mean).square().mean()}
+
+    def after_task(self, task, trained):
+        self._mean = trained.vectors().mean(0) if self._mean is None else self._mean
+        return {}
+
+    def state_dict(self):
+        return {} if self._mean is None else {"mean": self._mean}
+
+    def load_state_dict(self, state):
+        self._mean = state.get("mean")
 
 
 @pytest.fixture(autouse=True)
@@ -67,13 +82,13 @@ def test_names_options_plans_and_the_page_of_methods_know_it(monkeypatch):
     from methods_page import methods_page
 
     page = methods_page()
-    assert "| [`shrink`](#shrink) | Draws vectors to zero. |" in page
+    assert "| [`shrink`](#shrink) | Draws vectors to one place. |" in page
     assert "- `strength=1`: how strongly." in page
 
 
 def test_it_keeps_the_contracts(tiny, tiny_folder, examples, tmp_path):
     check_interrupted(tiny, examples, tmp_path, "shrink(strength=50)")
-    PAIR(tiny, examples, ("shrink", "er"))
+    PAIR(tiny, examples, None, None, ("shrink", "er"))
     FIRST(tiny, examples, "shrink")
     KEEPS(tiny, examples, "shrink")
     DENSE(tiny, tiny_folder, examples, "shrink", "update")

@@ -6,7 +6,7 @@ never changes, so a language keeps its modules bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import ClassVar
@@ -62,6 +62,7 @@ class Acquirer:
         name: the method that it belongs to.
         needs_language: whether a text's language must be known at test time.
         wants_queries: whether the choice depends on the texts' vectors without any module.
+        belongs_to_words: whether it came with the lexicon, so that every method trains it.
         shape: sizes of the tower.
         options: what it was made with beside the shape.
         modules: tag, or ``SHARED``, -> name -> tensor.
@@ -70,6 +71,7 @@ class Acquirer:
     name: ClassVar[str]
     needs_language: ClassVar[bool] = False
     wants_queries: ClassVar[bool] = False
+    belongs_to_words: ClassVar[bool] = False
 
     def __init__(self, shape: TowerShape, **options: int | float) -> None:
         """Fit a tower; nothing is learnt yet."""
@@ -125,11 +127,15 @@ class Acquirers:
             }
         return Acquirers(copies)
 
-    def trained(self, language: str) -> dict[str, Tensor]:
-        """Return what the language's task trains, named ``kind/owner/name``."""
+    def trained(self, language: str, kinds: Container[str]) -> dict[str, Tensor]:
+        """Return what the language's task trains, named ``kind/owner/name``: of the kinds of its methods, and of words.
+
+        What other methods made before stays as it is.
+        """
         return {
             f"{name}/{key}": tensor
             for name, kind in self.kinds.items()
+            if name in kinds or kind.belongs_to_words
             for key, tensor in kind.trained(language).items()
         }
 

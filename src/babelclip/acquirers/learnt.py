@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -31,10 +31,13 @@ class Learnt:
     Attributes:
         lexicon: all words.
         acquirers: all modules; none for methods that train token rows only.
+        remembered: what methods keep of the languages so far, named ``method.name``: a memory's texts, importances, ids
+            of rows. Vectors do not depend on it; the learning of the next language does.
     """
 
     lexicon: Lexicon
     acquirers: Acquirers = field(default_factory=Acquirers)
+    remembered: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def start(cls, lexicon: Lexicon, encoder: DualEncoder) -> Learnt:

@@ -21,6 +21,7 @@ class Projection(ForAll):
     """
 
     name = "projection"
+    belongs_to_words = True
 
     def __init__(self, shape: TowerShape, rows_width: int) -> None:
         """Project rows of ``rows_width`` to ``shape.width``."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from shlex import quote
 from typing import Protocol
 
-from babelclip.acquirers.store import MODULES, TENSORS
-from babelclip.cli.console import program
+from babelclip.acquirers.store import MODULES, REMEMBERED, TENSORS
+from babelclip.cli.console import note, program
 from babelclip.config import TaskSettings, recipe_for
 from babelclip.continual import Student, load
 from babelclip.data import Cache, Examples, Teacher
@@ -17,6 +17,7 @@ from babelclip.encoders import DEFAULT_MODEL, FRAMES, DualEncoder
 from babelclip.errors import SettingError
 from babelclip.files import remove_temporaries
 from babelclip.lexicon.store import LEXICON, ROWS, TOKENIZER
+from babelclip.methods import compose
 from babelclip.packs import METHOD, Polyglot, install_pack, is_polyglot, learn_pack, load_polyglot, pack_recipe
 from babelclip.packs.card import ROW_DTYPES, Measured
 from babelclip.packs.container import SUFFIX
@@ -130,6 +131,9 @@ class SharedTeaching:
         on_step: OnStep, checkpoints: Checkpoints, name: str,
     ) -> TaskReport:  # fmt: skip
         """Learn."""
+        if self.known:
+            for one in compose(method).ignorant(self._student.learnt.remembered):
+                note(f"{one} remembers nothing of {', '.join(self.known)}: learnt without it, they are not protected")
         return self._student.learn(
             examples.language, examples, method=method, settings=settings, validation=validation, on_step=on_step,
             checkpoints=checkpoints, again=self._again,
@@ -243,7 +247,7 @@ def _check_folder(out: Path, keep: Sequence[Path]) -> None:
     """Refuse a folder with anything in it but what this command itself leaves when it is interrupted."""
     ours = {out / CHECKPOINTS, out / LOG, *keep}
     if (out / CHECKPOINTS).is_dir():
-        ours |= {out / name for name in (ROWS, MODULES, TENSORS, TOKENIZER)}  # lexicon.json is written last
+        ours |= {out / name for name in (ROWS, MODULES, TENSORS, REMEMBERED, TOKENIZER)}  # lexicon.json is written last
     if out.is_dir():
         remove_temporaries(out)
     if out.exists() and (not out.is_dir() or any(entry not in ours for entry in out.iterdir())):

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import torch
 
-from babelclip.acquirers import Learnt
 from babelclip.config import TaskSettings, derive_seed
 from babelclip.continual.student import Student
 from babelclip.data import Examples
@@ -39,4 +38,4 @@ def complete_vocabulary(
             initialiser=stack.settle(settings).initialiser or "normal",
             generator=torch.Generator().manual_seed(derive_seed(settings.seed, "rows", "all")),
         )  # fmt: skip
-    student.learnt = Learnt(lexicon, student.learnt.acquirers)
+    student.learnt = replace(student.learnt, lexicon=lexicon)

@@ -112,7 +112,7 @@ def run_stream(
         done.reports.append(report)
         done.texts, done.encoded, done.eval_seconds = evaluator.texts, evaluator.encoded, evaluator.seconds
         if checkpoints is not None and inside is not None and Workers(student.encoder.device).rank == 0:
-            _save(checkpoints, identity, student, stack, done)
+            _save(checkpoints, identity, student, done)
             inside.clear()
     runs = [
         _make_run(student, stages, number, start, stack=stack, settings=settings, done=done, evaluator=evaluator)
@@ -156,10 +156,10 @@ def _make_run(
     )  # fmt: skip
 
 
-def _save(checkpoints: Checkpoints, identity: dict[str, Any], student: Student, stack: Stack, done: _Done) -> None:
+def _save(checkpoints: Checkpoints, identity: dict[str, Any], student: Student, done: _Done) -> None:
     """Save what is known after a task: words, modules, the method's memory, scores and reports."""
     files = pack_learnt(student.learnt, base_lexicon(student.encoder), student.encoder)
-    checkpoints.save(identity, asdict(done), stack.state_dict(), files)
+    checkpoints.save(identity, asdict(done), {}, files)
 
 
 def _restore(
@@ -170,7 +170,7 @@ def _restore(
     if found is None:
         return None
     student.learnt = load_learnt(found.folder, base_lexicon(student.encoder), student.encoder)
-    stack.load_state_dict(found.tensors)
+    stack.load_state_dict(student.learnt.remembered)
     done = TypeAdapter(_Done).validate_python(found.state)
     evaluator.texts, evaluator.encoded, evaluator.seconds = done.texts, done.encoded, done.eval_seconds
     return done

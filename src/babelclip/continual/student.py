@@ -66,7 +66,8 @@ class Student:
         Args:
             language: its BCP-47 tag.
             data: a caption file (see ``read_captions``) or what was made of one.
-            method: names joined by ``+``, or a stack whose memory lives on from language to language.
+            method: names joined by ``+``, which go on from what the same methods remember of earlier languages, or a
+                stack that remembers by itself.
             settings: by default the papers' recipe, for ``pictoclip`` its own (docs/methods.md).
             validation: captions of the same language, or one set a language where ``data`` has several; the epoch with
                 the best mean r_mean on them is kept. Without it, the last epoch.
@@ -79,7 +80,7 @@ class Student:
         """
         examples = self.examples(language, data)
         held_out = self._held_out(language, validation)
-        stack = compose(method) if isinstance(method, str) else method
+        stack = self._recall(method) if isinstance(method, str) else method
         self.learnt, report = train_task(
             self.encoder, self.learnt, examples, stack, settings or recipe_for(self.encoder.name),
             validation=self._validation(held_out) if held_out else None,
@@ -88,6 +89,18 @@ class Student:
             again=again,
         )  # fmt: skip
         return report
+
+    def _recall(self, method: str) -> Stack:
+        """Compose methods that remember what they kept of the languages so far."""
+        stack = compose(method)
+        for one in stack.methods:
+            if one.whole_stream:
+                raise SettingError(
+                    f"{one.name!r} learns from all languages of a stream before the first, and this is one of them",
+                    fix="Leave it out, or learn all languages in one call of run_stream or `babelclip bench run`.",
+                )
+        stack.load_state_dict(self.learnt.remembered)
+        return stack
 
     def _validation(self, held_out: Sequence[Examples]) -> Validation:
         """Choose by the mean r_mean over sets of examples."""

@@ -37,7 +37,6 @@ class Task:
         used: (k,) sorted ids that occur in the training texts, T_t: without special tokens, before truncation.
         replayed: (r,) sorted ids that occur in what is trained on beside the task's own texts: those of a memory, and
             their English sides (``lwf``).
-        known: rows of the table before the lexicon grew.
         seed: of the run; a method derives its own from it.
         examples: the training texts with the teacher's vectors.
         tokens: the texts' tokens.
@@ -50,7 +49,6 @@ class Task:
     lexicon: Lexicon
     used: Tensor
     replayed: Tensor = field(default_factory=lambda: NONE)
-    known: int = 0
     seed: int = 0
     examples: Examples | None = None
     tokens: Tokens | None = None
@@ -62,9 +60,13 @@ class Task:
         return (self.language,) if self.examples is None else self.examples.languages
 
     def is_new(self, parameter: str, row_ids: Tensor) -> Tensor:
-        """Return whether a parameter belongs to this task alone: (R, 1) of ``rows``, () of a module."""
+        """Return whether a parameter belongs to this task alone: (R, 1) of ``rows``, () of a module.
+
+        Rows are new that no earlier language used and that the base model does not have, n_i = 1, also where they were
+        there before: of one vocabulary for all languages.
+        """
         if parameter == "rows":
-            return (row_ids >= self.known)[:, None]
+            return (self.lexicon.uses[row_ids] < 2)[:, None]
         return torch.tensor(parameter.split("/")[1] in self.languages)
 
     def shared(self, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -187,6 +189,7 @@ class Method:
         replays: whether ``extra_rows`` are those of texts that are trained on beside the task's own.
         joint: whether all languages of a stream are learnt in one task.
         isolated: whether each language of a stream is learnt alone, from the base model.
+        moves: whether ``after_task`` moves parameters; those methods go first, so that others look at what is kept.
     """
 
     name: ClassVar[str]
@@ -198,6 +201,17 @@ class Method:
     replays: ClassVar[bool] = False
     joint: ClassVar[bool] = False
     isolated: ClassVar[bool] = False
+    moves: ClassVar[bool] = False
+
+    @property
+    def whole_stream(self) -> bool:
+        """Whether it learns from all languages of a stream before the first."""
+        return type(self).vocabulary_size is not Method.vocabulary_size
+
+    @property
+    def remembers(self) -> bool:
+        """Whether it keeps something of each language that the learning of later ones depends on."""
+        return type(self).state_dict is not Method.state_dict
 
     def check_variant(self, variant: str) -> None:
         """Refuse what is not one of ``VARIANTS``.
@@ -239,6 +253,9 @@ class Method:
         """Return what to add to the gradients of a step, by parameter; the parameters' ``grad`` are formed already."""
         return {}
 
+    def after_stage(self, task: Task, trained: Trained) -> None:
+        """Look at a finished stage of a task that has several, before the next begins from what was kept of it."""
+
     def after_task(self, task: Task, trained: Trained) -> dict[str, Tensor]:
         """Look at a finished task; return what to add to its parameters, by name.
 
@@ -247,7 +264,9 @@ class Method:
         return {}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return what the method remembers between steps and tasks, by name; an interrupted run goes on from it.
+        """Return what the method remembers between steps and tasks, by name.
+
+        An interrupted run goes on from it, and so does the next language, if it is learnt with the same method later.
 
         Chance must come from a generator whose state is part of it.
         """

@@ -15,7 +15,7 @@ class CoMA(Method):
     """Weights of before and after a task are averaged: kept = (1 - share) start + share end.
 
     Chosen as a strong modern method that needs no memory, no Fisher information and no second pass: a dozen lines. It
-    acts on what existed before: old rows, and modules that all languages share. Rows that are new in the task and
+    acts on what existed before: old rows, and modules that all languages share. Rows that nothing used before and
     modules of its own language stay as trained. Rows that are not trained in the task keep all of their decay, of which
     averaging would undo the part 1 - share. The first task is left alone.
 
@@ -28,6 +28,7 @@ class CoMA(Method):
     name = "coma"
     idea = "After each language, its weights are averaged with those of before."
     paper = "Marouf et al., ECCV 2024 (CoMA)"
+    moves = True
     equation = "(1 - share) theta_start + share theta_end"
 
     def __post_init__(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -63,10 +62,3 @@ class LwF(Method):
         """Forget the texts."""
         self._before = self._english = None
         return {}
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Return nothing: the vectors are made again from the model of before."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take nothing."""

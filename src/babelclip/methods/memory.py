@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from babelclip.errors import SettingError
 from babelclip.lexicon import Tokens, tokenise
 from babelclip.methods.base import NONE, Task
 
@@ -122,11 +123,21 @@ class Memory:
         return {
             **_pack("texts", self.texts), **_pack("languages", self.languages),
             "targets": self._targets, "images": self._images, "image_keys": self._image_keys,
-            "offered": torch.tensor(self.offered), "generator": self._generator.get_state(),
+            "size": torch.tensor(self.size), "offered": torch.tensor(self.offered),
+            "generator": self._generator.get_state(),
         }  # fmt: skip
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take what ``state_dict`` returned."""
+        """Take what ``state_dict`` returned.
+
+        Raises:
+            SettingError: it is of a memory of another size, which would not hold each text with the same chance.
+        """
+        if int(state["size"]) != self.size:
+            raise SettingError(
+                f"a memory of {self.size} texts cannot go on from one of {int(state['size'])}",
+                fix=f"Say memory={int(state['size'])}, as for the languages before.",
+            )
         self.texts, self.languages = _unpack("texts", state), _unpack("languages", state)
         self._targets, self._images, self._image_keys = state["targets"], state["images"], state["image_keys"]
         self.offered = int(state["offered"])

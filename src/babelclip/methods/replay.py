@@ -71,7 +71,8 @@ class Replay(Method):
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take the memory."""
-        self._memory.load_state_dict(state)
+        if state:
+            self._memory.load_state_dict(state)
 
 
 def distance(samples: Samples, vectors: Tensor) -> Tensor:

@@ -67,6 +67,13 @@ class SI(Method):
             self._path[FORMER + name], self._path[GRADIENT + name] = now.clone(), gradient
         return {}
 
+    def after_stage(self, task: Task, trained: Trained) -> None:
+        """Walk the last step; what was kept of the stage, which is where the next begins, is no step."""
+        with trained.last_weights():
+            for name, end in task.shared(trained.parameters).items():
+                self._walk(name, end.detach())
+        self._path = {name: one for name, one in self._path.items() if name.startswith(PATH)}
+
     def after_task(self, task: Task, trained: Trained) -> dict[str, Tensor]:
         """Walk the last step, and add what the path was worth."""
         gains = {}

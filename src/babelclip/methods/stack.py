@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -22,18 +23,31 @@ class Stack:
     Attributes:
         methods: in the order of the registry.
         name: canonical, such as ``cll+teir``.
-        needs_language: true if any of them needs a text's language at test time.
+        needs_language: true if any of them needs a text's language at test time; modules of an isolated language follow
+            what is known of the language that it is read as.
         joint: true if any of them learns all languages in one task.
-        isolated: true if any of them learns each language of a stream alone.
+        isolated: true if one of them learns each language of a stream alone.
     """
 
     def __init__(self, methods: Sequence[Method]) -> None:
         """Combine methods; ``compose`` does it by name."""
         self.methods = list(methods)
         self.name = "+".join(write_name(method) for method in self.methods)
-        self.needs_language = any(method.needs_language for method in self.methods)
         self.joint = any(method.joint for method in self.methods)
-        self.isolated = any(method.isolated for method in self.methods)
+        alone = [method for method in self.methods if method.isolated]
+        self.isolated = bool(alone)
+        self.needs_language = any(method.needs_language for method in alone or self.methods)
+        self._refuse_beside(alone)
+
+    def _refuse_beside(self, alone: Sequence[Method]) -> None:
+        """Refuse what says nothing to languages that are learnt alone, and would stand in the name for nothing."""
+        of_streams = [method for method in self.methods if method.joint or method.whole_stream]
+        for one, other in product(alone, (*of_streams, *alone)):
+            if one is not other:
+                raise SettingError(
+                    f"{other.name!r} means nothing beside {one.name!r}, which learns each language alone",
+                    fix="Leave one of them out.",
+                )
 
     def settle(self, settings: TaskSettings) -> TaskSettings:
         """Return settings with what the methods wish for; an ``initialiser`` that was set stays.
@@ -80,13 +94,18 @@ class Stack:
         return stages or {"": settled}
 
     def refuse(self, changes: Iterable[str]) -> None:
-        """Refuse changes of settings that a stage sets itself.
+        """Refuse changes of settings that a stage or a method sets itself; an ``initialiser`` that is set stays.
 
         Raises:
             SettingError: naming the setting and the method.
         """
         for name in changes:
             for method in self.methods:
+                if name != "initialiser" and name in method.wishes():
+                    raise SettingError(
+                        f"the setting {name!r} has no effect: {method.name!r} sets it to {method.wishes()[name]!r}",
+                        fix=f"Leave the setting out, or {method.name!r}.",
+                    )
                 if name in (method.stage() or {}):
                     raise SettingError(
                         f"the setting {name!r} has no effect: each stage has its own",
@@ -135,9 +154,22 @@ class Stack:
         """Return the sum of what the methods add to the gradients, by parameter."""
         return _sum(method.gradient_terms(task, step) for method in self.methods)
 
-    def after_task(self, task: Task, trained: Trained) -> dict[str, Tensor]:
-        """Return the sum of what the methods add to the trained parameters, by name."""
-        return _sum([method.after_task(task, trained) for method in self.methods])
+    def after_stage(self, task: Task, trained: Trained) -> None:
+        """Call each method's hook."""
+        for method in self.methods:
+            method.after_stage(task, trained)
+
+    def after_task(self, task: Task, trained: Trained, *, moves: bool) -> dict[str, Tensor]:
+        """Return the sum of what those methods that move parameters, or those that do not, add to them, by name."""
+        return _sum([method.after_task(task, trained) for method in self.methods if method.moves == moves])
+
+    def ignorant(self, remembered: Mapping[str, Tensor]) -> list[str]:
+        """Return the names of the methods that keep something of each language, of which nothing is remembered."""
+        return [
+            method.name
+            for method in self.methods
+            if method.remembers and not any(name.startswith(f"{method.name}.") for name in remembered)
+        ]
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return what all methods remember, named ``method.name``."""

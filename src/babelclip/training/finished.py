@@ -26,8 +26,10 @@ class Finished:
         self._loop, self._trainer = loop, loop.trainer
         self.row_ids, self.parameters = self._trainer.table.row_ids, self._trainer.parameters
         self.start = self._trainer.start
-        self._last = {name: one.detach().clone() for name, one in self.parameters.items()} if loop.best else {}
-        self._put(loop.best)
+        self._last: dict[str, Tensor] = {}
+        if loop.best:
+            self._remember_last()
+            self._put(loop.best)
 
     def batches(self) -> Iterator[Batch]:
         """Yield the texts in their order, each once; the last incomplete batch is left out, as in training."""
@@ -50,17 +52,23 @@ class Finished:
     @contextmanager
     def last_weights(self) -> Iterator[None]:
         """Put the last epoch's weights into the parameters inside the context, whichever were kept."""
+        kept = {name: self.parameters[name].detach().clone() for name in self._last}
         self._put(self._last)
         try:
             yield
         finally:
-            self._put(self._loop.best)
+            self._put(kept)
 
     @torch.no_grad()
     def add(self, terms: Mapping[str, Tensor]) -> None:
         """Add to parameters, by name."""
+        if terms and not self._last:
+            self._remember_last()
         for name, term in terms.items():
             self.parameters[name].add_(term)
+
+    def _remember_last(self) -> None:
+        self._last = {name: one.detach().clone() for name, one in self.parameters.items()}
 
     @torch.no_grad()
     def _put(self, weights: Mapping[str, Tensor]) -> None:

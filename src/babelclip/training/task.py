@@ -119,8 +119,8 @@ def train_task(
     ]  # fmt: skip
     tokens = (cache or Cache(None)).tokens(lexicon.tokenizer(), examples.texts)
     task = Task(
-        examples.language, len(before - set(examples.languages)), lexicon, tokens.used(), known=known,
-        seed=settings.seed, examples=examples, tokens=tokens,
+        examples.language, len(before - set(examples.languages)), lexicon, tokens.used(), seed=settings.seed,
+        examples=examples, tokens=tokens,
         encode_before=lambda texts, language: learnt.encode(encoder, texts, language, training=True),
     )  # fmt: skip
     new_ids = range(known, len(lexicon.table))
@@ -140,15 +140,19 @@ def train_task(
         loops[name] = loop = Loop(trainer, examples, tokens, orders[name], part, validation, on_step, inside)
         loop.run()
         finished = Finished(loop)
-        if len(loops) == len(stages):
-            finished.add(method.after_task(task, finished))
+        if len(loops) < len(stages):
+            method.after_stage(task, finished)
+        else:
+            for moves in (True, False):
+                finished.add(method.after_task(task, finished, moves=moves))
         lexicon.table = trainer.full_table(steps=loop.course.best_steps if loop.course.best_epoch else None)
     for language, texts in _by_language(examples):
         if language not in before:
             lexicon.count_use(tokens.part(texts).used())
 
     course, courses = loop.course, {name: one.course for name, one in loops.items()}
-    return Learnt(lexicon, modules.copy()), TaskReport(
+    remembered = {**learnt.remembered, **method.state_dict()}
+    return Learnt(lexicon, modules.copy(), remembered), TaskReport(
         coverage=coverage, new_tokens=len(new_ids),
         overlapping_tokens=sum(growth.overlapping_tokens for growth in growths),
         steps=sum(counts.values()), left_out=loop.order.left_out, loss=sum(course.losses) / len(course.losses),
@@ -198,6 +202,6 @@ def _begin_modules(
                 fix="Go on with the same options, or start from the base model.",
             )
         for language in languages:
-            if not (again and known.active(language)):
+            if not (again and language in known.modules):
                 known.begin(language, encoder, _chance(settings, name, language))
     return modules

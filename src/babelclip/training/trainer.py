@@ -84,7 +84,7 @@ class TaskTrainer:
         self.modules = modules or Acquirers()
         offered: dict[str, Tensor] = {"rows": rows}
         for language in task.languages:
-            offered |= self.modules.trained(language)
+            offered |= self.modules.trained(language, method.acquirers(encoder.text_tower.shape))
         self.parameters = choose_parameters(offered, settings)
         self.start = {name: one.detach().clone() for name, one in self.parameters.items()} | dict(start or {})
         temperature = torch.tensor(settings.temperature, device=encoder.device, dtype=rows.dtype)
