@@ -44,6 +44,18 @@ def test_what_another_process_adds_is_found(tmp_path):
     assert torch.equal(other.features([KEYS[4], KEYS[0]])[:], VECTORS[[4, 0]])
 
 
+def test_what_another_process_wrote_in_the_meantime_stays(tmp_path):
+    """All that open the store later read the vector that was there first, whatever the shards are called."""
+    first, second = FeatureStore(tmp_path, "images"), FeatureStore(tmp_path, "images")
+    first.add(KEYS[:2], VECTORS[:2])
+    second.add(KEYS[:3], VECTORS[:3] + 1)
+    for store in (first, second, FeatureStore(tmp_path, "images")):
+        assert store.missing(KEYS[:3]) == []
+        assert torch.equal(store.features(KEYS[:2])[:], VECTORS[:2])
+    second.add(KEYS[:3], VECTORS[:3] + 2)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_float16_halves_the_store_and_rounds(tmp_path):
     sizes = {}
     for dtype in ("float32", "float16"):

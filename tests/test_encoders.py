@@ -1,8 +1,9 @@
 import shutil
+import struct
 
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from transformers import AutoTokenizer, CLIPModel, CLIPTextConfig, CLIPTextModelWithProjection
 
 from babelclip.data.examples import base_lexicon
@@ -175,6 +176,30 @@ def test_a_folder_with_damaged_or_missing_weights_is_refused(tiny_folder, tmp_pa
     (copy / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="cannot load the base model"):
         load_encoder(copy)
+
+
+def test_odd_details_of_a_picture_do_not_keep_it_from_being_turned(tmp_path):
+    """As cameras and tools write them: a resolution as text, a date of an unknown type."""
+
+    def entry(tag, kind, count, content):
+        return struct.pack("<HHI4s", tag, kind, count, content.ljust(4, b"\0"))
+
+    lies = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+    for odd in (entry(0x011A, 2, 3, b"72\0"), entry(0x0132, 11, 1, b"1\0\0\0"), entry(0xA005, 7, 1, b"x")):
+        directory = struct.pack("<H", 2) + lies + odd + bytes(4)
+        Image.new("RGB", (8, 4)).save(tmp_path / "odd.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0" + directory)
+        assert open_picture(tmp_path / "odd.jpg").size == (4, 8)
+
+
+@pytest.mark.parametrize("how", range(1, 9))
+def test_a_picture_is_turned_as_pillow_turns_it(tmp_path, how):
+    exif = Image.Exif()
+    exif[0x0112] = how
+    drawn = Image.new("RGB", (8, 4), "white")
+    drawn.putpixel((1, 0), (255, 0, 0))
+    drawn.save(tmp_path / "turned.png", exif=exif)
+    with Image.open(tmp_path / "turned.png") as opened:
+        assert open_picture(tmp_path / "turned.png").tobytes() == ImageOps.exif_transpose(opened).tobytes()
 
 
 def test_pictures_are_upright_rgb_on_white(tmp_path):

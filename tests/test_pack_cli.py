@@ -12,7 +12,7 @@ from babelclip.continual import Gallery, Stage, run_stream
 from babelclip.errors import BabelclipError, FormatError, SettingError
 from babelclip.packs import load_card, load_polyglot
 from babelclip.packs.stream import run_packs
-from babelclip.training import Checkpoints
+from babelclip.training import Checkpoints, JsonlLog
 from test_cli import fail_at_step_4, invoke
 
 
@@ -149,7 +149,10 @@ def test_a_stream_of_packs_forgets_nothing(tiny, stages, quick, method, tmp_path
         assert table[0][0] == table[2][0] == run.initial["r_mean"][0], "English is the base model's"
         assert table[1][1] == table[2][1]
 
+    log = JsonlLog(tmp_path / "log.jsonl")
+
     def power_cut(step):
+        log(step)
         if (step.language, step.step) == ("ru", 3):
             raise KeyboardInterrupt
 
@@ -157,7 +160,14 @@ def test_a_stream_of_packs_forgets_nothing(tiny, stages, quick, method, tmp_path
     with pytest.raises(KeyboardInterrupt):
         run_packs(babelclip.Student(tiny), stages, method=method, settings=quick, on_step=power_cut,
                   checkpoints=checkpoints)  # fmt: skip
-    again = run_packs(babelclip.Student(tiny), stages, method=method, settings=quick, checkpoints=checkpoints).runs[0]
+    log.close()
+    again = run_packs(babelclip.Student(tiny), stages, method=method, settings=quick, on_step=log,
+                      checkpoints=checkpoints).runs[0]  # fmt: skip
+    log.close()
+    steps = [json.loads(line) for line in log.file.read_text().splitlines()]
+    assert [(one["task"], one["language"], one["step"]) for one in steps] == [
+        (task, tag, step) for task, tag in ((1, "de"), (2, "ru")) for step in range(1, 7)
+    ], "each step once, with the place of its language"
     assert again.model_dump(exclude={"cost"}) == run.model_dump(exclude={"cost"})
 
 

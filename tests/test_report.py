@@ -193,6 +193,13 @@ def test_vectors_that_do_not_fit_are_named(tmp_path, tiny, captions):
     np.save(file, vectors)
     with pytest.raises(DataError, match="the vector of row 1 is not finite"):
         read_image_vectors(file)
+    np.save(file, np.full((3, 7), 1e300))
+    with pytest.raises(DataError, match="the vector of row 0 is not finite in float32"):
+        read_image_vectors(file)
+    for kind in (">f4", np.longdouble, np.int64):
+        np.save(file, np.ones((3, 7), dtype=kind))
+        with pytest.raises(DataError, match=r"the array is \(3, 7\) .*Expected \(pictures, dim\) of float16, 32 or 64"):
+            read_image_vectors(file)
     np.save(file, np.ones((3, 7), dtype=np.float16))
     with pytest.raises(DataError, match=r"no ids.*v\.ids\.txt or image_ids\.txt"):
         read_image_vectors(file)

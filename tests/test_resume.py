@@ -186,6 +186,17 @@ def test_a_full_disk_stops_the_run_and_the_last_good_checkpoint_goes_on(tiny, ex
     same(run(tiny, examples, quick, checkpoints), whole)
 
 
+def test_a_full_disk_is_an_error_of_the_log_too(tiny, examples, quick):
+    """It is written at every step, so it is the first to know."""
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    log = JsonlLog("/dev/full")
+    log._cut = lambda _: None
+    with pytest.raises(BabelclipError, match=r"/dev/full: cannot be written \(No space left on device\)"):
+        train_task(tiny, Learnt(base_lexicon(tiny)), examples["de"], compose("cll"), quick, on_step=log)
+    log.close()
+
+
 def test_what_a_dead_process_left_half_written_is_removed(tmp_path):
     half = tmp_path / ".00000007.123.tmp"
     half.mkdir()

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 from typer.testing import CliRunner
 
@@ -189,6 +190,12 @@ def test_interrupted_anywhere_it_ends_with_the_same_bits(tiny, english, tmp_path
     other = read_captions(english.captions[0].image.parent / "de.tsv", "de")
     with pytest.raises(SettingError, match="data was"):
         tune_english(tiny, other, SHORT, validation=held_out, checkpoints=checkpoints)
+    for caption in english.captions:  # other pictures of the same names
+        Image.new("RGB", (20, 20), "orange").save(tmp_path / caption.image.name)
+    moved = [dataclasses.replace(caption, image=tmp_path / caption.image.name) for caption in english.captions]
+    with pytest.raises(SettingError, match="data was"):
+        tune_english(tiny, dataclasses.replace(english, captions=tuple(moved)), SHORT, validation=held_out,
+                     checkpoints=checkpoints)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,12 @@ from transformers import CLIPModel
 import babelclip
 from babelclip.acquirers import Learnt
 from babelclip.continual import load
+from babelclip.continual.record import JOINT
 from babelclip.data import Batch
 from babelclip.data.examples import base_lexicon
+from babelclip.data.joined import join_examples
 from babelclip.encoders.frozen import FrozenTextTower
-from babelclip.errors import SettingError
+from babelclip.errors import ModelError, SettingError
 from babelclip.lexicon import tokenise
 from babelclip.methods import Method, Stack, Task, compose
 from babelclip.training import TaskTrainer, Workers, train_task
@@ -61,7 +63,12 @@ def train(folder: Path, captions: Path) -> dict[str, torch.Tensor]:
         owner = examples.owner[chosen]
         losses.append(sum(trainer.step(Batch(ids, owner, examples.teachers[chosen], examples.images[owner])).values()))
     whole, report = train_task(student.encoder, student.learnt, examples, compose("teir"), settings)
+    # A batch of 10 in which one process has texts of both languages, the other of one alone.
+    both = join_examples([examples, student.examples("ru", captions / "ru.tsv")], JOINT)
+    settings = dataclasses.replace(settings, batch_size=10)
+    modules, _ = train_task(student.encoder, student.learnt, both, compose("mla+oewc"), settings)
     return {
+        "modules": modules.lexicon.table, "fisher": modules.remembered["oewc.rows"],
         "double": trainer.full_table(), "temperature": trainer.temperature.detach(), "table": whole.lexicon.table,
         "losses": torch.tensor(losses, dtype=torch.float64), "loss": torch.tensor(report.loss, dtype=torch.float64),
     }  # fmt: skip
@@ -98,6 +105,8 @@ def test_two_processes_train_as_one_does(tiny_folder, captions, tmp_path):
         torch.testing.assert_close(first[name], one[name], rtol=0, atol=1e-10)
     torch.testing.assert_close(first["table"], one["table"], rtol=0, atol=1e-5)
     assert float((first["table"] - one["table"]).abs().mean()) < 1e-6
+    torch.testing.assert_close(first["modules"], one["modules"], rtol=0, atol=1e-5)
+    torch.testing.assert_close(first["fisher"], one["fisher"], rtol=1e-3, atol=1e-9)
     assert float(first["loss"]) == pytest.approx(float(one["loss"]), rel=1e-5)
 
 
@@ -177,3 +186,56 @@ def test_a_step_that_overflows_float16_is_left_out_and_the_next_one_counts(tiny,
     other.load_state_dict(trainer.state_dict())
     assert other.step(batch) == trainer.step(batch)
     assert torch.equal(other.full_table(), trainer.full_table())
+
+
+def test_the_schedule_does_not_count_a_step_that_was_left_out(tiny, examples):
+    """Idle rows decay by the rates that the others had, also where each parameter has a clock of its own."""
+    lexicon = base_lexicon(tiny)
+    tokens = tokenise(lexicon.tokenizer(), examples["de"].texts)
+    owner = examples["de"].owner[:8]
+    batch = Batch(tokens.inputs(torch.arange(8), lexicon.frame), owner, examples["de"].teachers[:8],
+                  examples["de"].images[owner])  # fmt: skip
+    for clock in ("task", "parameter"):
+        settings = babelclip.TaskSettings(precision="float16", warm_up=0.5, learning_rate=1e-3, clock=clock)
+        trainer = TaskTrainer(tiny, Task("de", 0, lexicon, tokens.used()), compose("cll"), settings, total_steps=8)
+        trainer._scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+        while len(trainer.rates) - trainer.skipped < 3:
+            trainer.step(batch)
+        assert trainer.skipped > 2
+        assert trainer.rates[: trainer.skipped] == [0.0] * trainer.skipped
+        assert trainer.rates[trainer.skipped :] == pytest.approx([0.0, 0.25e-3, 0.5e-3])
+        other = TaskTrainer(tiny, Task("de", 0, lexicon, tokens.used()), compose("cll"), settings, total_steps=8)
+        other.load_state_dict(trainer.state_dict())
+        assert other.skipped == trainer.skipped
+
+
+def test_float16_gives_up_where_no_scale_mends_a_gradient(tiny, examples, quick):
+    class Root(Method):
+        name, idea, paper = "root", "Its value is 0 and its gradient is not a number.", "-"
+
+        def loss_terms(self, task, step):
+            return {"root": (step.rows.sum() * 0).sqrt()}
+
+    settings = dataclasses.replace(quick, precision="float16", epochs=40)
+    with pytest.raises(ModelError, match=r"the gradient's norm became nan in step \d+ of 'de'. Lower learning_rate"):
+        train_task(tiny, Learnt(base_lexicon(tiny)), examples["de"], Stack([Root()]), settings)
+
+
+def test_steps_that_overflow_are_counted(tiny, examples, quick, monkeypatch):
+    monkeypatch.setattr(Workers, "scaler", lambda _: torch.amp.GradScaler("cpu", init_scale=2.0**40))
+    settings = dataclasses.replace(quick, precision="float16", epochs=20)
+    report = train_task(tiny, Learnt(base_lexicon(tiny)), examples["de"], compose("cll"), settings)[1]
+    assert 2 < report.skipped < report.steps
+
+
+def test_processes_that_would_go_on_from_different_steps_are_stopped(monkeypatch):
+    """Each of them, whatever it has itself."""
+    for others, here in (((3, 3), 0), ((3, 0), 3)):
+        workers = Workers(torch.device("cpu"))
+        both = torch.tensor([[float(one), one**2] for one in (here, *others[:1])], dtype=torch.float64)
+        monkeypatch.setattr(Workers, "mean", lambda _, tensor, both=both: both.mean(0))
+        if here == others[0]:
+            workers.agree(here, "steps")
+            continue
+        with pytest.raises(SettingError, match=rf"process 0 of 1 goes on after {here} steps, but not every process"):
+            workers.agree(here, "steps")

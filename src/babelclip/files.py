@@ -41,7 +41,7 @@ def write_whole(file: Path, content: str | bytes) -> None:
         temporary.replace(file)
         _sync(file.parent)
     except OSError as error:
-        raise _cannot_write(file, error) from error
+        raise cannot_write(file, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -85,7 +85,7 @@ def new_folder(folder: Path, *, inside: Path | None = None) -> Iterator[Path]:
         temporary.rename(folder)
         _sync(folder.parent)
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        raise cannot_write(folder, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -148,7 +148,8 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _cannot_write(target: Path, error: OSError) -> BabelclipError:
+def cannot_write(target: Path, error: OSError) -> BabelclipError:
+    """Return the error for a file or folder that a full disk or a missing permission kept from being written."""
     reason = error.strerror or str(error)
     return BabelclipError(f"cannot be written ({reason})", file=target, fix="Free some space or choose another folder.")
 

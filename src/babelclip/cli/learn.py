@@ -205,6 +205,8 @@ def _print_report(report: TaskReport, settings: TaskSettings, deviation: float) 
     )
     if report.precision != settings.precision:
         console.print(f"note: this device has no {settings.precision}; {report.precision} was used")
+    if report.skipped:
+        console.print(f"note: {report.skipped} steps overflowed in {report.precision} and moved nothing")
     if cover.texts < settings.batch_size:
         console.print(f"note: fewer texts than a batch of {settings.batch_size} holds, so each step takes all of them")
     if report.left_out:

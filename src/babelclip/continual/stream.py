@@ -85,6 +85,7 @@ def run_stream(
     """
     order = check_stages(stages)
     stack = compose(method)
+    stack.load_state_dict(student.learnt.remembered)
     if stack.isolated:
         raise SettingError(f"{method!r} keeps every language by itself", fix="Use packs.run_packs for it.")
     student = Student(student.encoder, student.learnt, student.teacher)
@@ -167,6 +168,7 @@ def _restore(
 ) -> _Done | None:
     """Put student, methods and evaluator where the newest good checkpoint stands; None where there is none."""
     found = None if checkpoints is None else checkpoints.latest(identity)
+    Workers(student.encoder.device).agree(0 if found is None else len(found.state["reports"]), "languages")
     if found is None:
         return None
     student.learnt = load_learnt(found.folder, base_lexicon(student.encoder), student.encoder)

@@ -4,7 +4,8 @@
     FOLDER/texts-SHA256.safetensors
 
 A shard is written whole and never changed; its name carries the sha256 of its content. Processes that write at the same
-time do not disturb each other: at worst a vector is stored twice.
+time do not disturb each other: what one has written by then, the other leaves out. Should both write a vector in the
+same moment, it is stored twice, and the shard that comes first by name counts for all who open the store later.
 """
 
 from __future__ import annotations
@@ -104,11 +105,16 @@ class FeatureStore:
         return [key for key in wanted if key not in self._row_of]
 
     def add(self, keys: Sequence[Key], vectors: Tensor) -> None:
-        """Store (n, dim) vectors under n keys; on disk when this returns.
+        """Store (n, dim) vectors under n keys; on disk when this returns. A key that is there already keeps its vector.
 
         Raises:
             BabelclipError: the disk is full or the folder cannot be written to.
         """
+        new = set(self.missing(keys))
+        places = [place for place, key in enumerate(keys) if key in new]
+        if not places:
+            return
+        keys, vectors = [keys[place] for place in places], vectors[places]
         table = torch.frombuffer(bytearray(b"".join(keys)), dtype=torch.uint8).view(-1, KEY_BYTES)
         vectors = vectors.to(self._dtype).contiguous()
         if self._folder is None:

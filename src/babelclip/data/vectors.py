@@ -23,6 +23,7 @@ from babelclip.files import sha256
 
 IDS = "image_ids.txt"
 BLOCK = 65_536  # rows looked at together
+TYPES = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
 
 
 @dataclass(frozen=True)
@@ -72,14 +73,17 @@ def read_image_vectors(file: Path, ids: Path | None = None) -> ImageVectors:
         raise DataError("there is no such file", file=file, fix="Correct the path of the picture vectors.") from error
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"not a .npy array ({error})", file=file, fix="Write it with numpy.save.") from error
-    if getattr(array, "ndim", 0) != 2 or array.dtype.kind != "f" or not array.size:
+    if getattr(array, "ndim", 0) != 2 or array.dtype not in TYPES or not array.size:
         shape = f"{getattr(array, 'shape', '?')} {getattr(array, 'dtype', '?')}"
-        raise DataError(f"the array is {shape}", file=file, fix="Expected (pictures, dim) of floating point numbers.")
+        raise DataError(f"the array is {shape}", file=file, fix="Expected (pictures, dim) of float16, 32 or 64.")
     for start in range(0, len(array), BLOCK):
-        bad = ~np.isfinite(array[start : start + BLOCK]).all(axis=1)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is refused
+            bad = ~np.isfinite(array[start : start + BLOCK].astype(np.float32)).all(axis=1)
         if bad.any():
             row = start + int(bad.argmax())
-            raise DataError(f"the vector of row {row} is not finite", file=file, fix="Compute the vectors again.")
+            raise DataError(
+                f"the vector of row {row} is not finite in float32", file=file, fix="Compute the vectors again."
+            )
     ids = ids or next((one for one in (file.with_suffix(".ids.txt"), file.with_name(IDS)) if one.is_file()), None)
     if ids is None:
         raise DataError(

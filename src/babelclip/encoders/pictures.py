@@ -6,17 +6,23 @@ import contextlib
 import functools
 import io
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from babelclip.errors import DataError
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 SUFFIXES = (".bmp", ".dib", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 HEIC_SUFFIXES = (".heic", ".heif")
-_DETAILS, _TAKEN = 0x8769, 0x9003
-"""EXIF tags: the directory of details, and in it DateTimeOriginal."""
+_ORIENTATION, _DETAILS, _TAKEN = 0x0112, 0x8769, 0x9003
+"""EXIF tags: how the picture lies, the directory of details, and in it DateTimeOriginal."""
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
 
 
 def open_picture(file: Path | bytes, *, most_pixels: int | None = None) -> Image.Image:
@@ -49,7 +55,7 @@ def _open(source: Path | io.BytesIO, file: Path | None, most_pixels: int | None)
                     file=file, fix="Make the picture smaller, or raise the limit.",
                 )  # fmt: skip
             taken = _time_taken(opened)
-            upright = _in_rgb(ImageOps.exif_transpose(opened))
+            upright = _in_rgb(_turn(opened))
             upright.info = {"taken": taken} if taken else {}
             return upright
     except UnidentifiedImageError as error:
@@ -78,18 +84,22 @@ def known_formats() -> tuple[str, ...]:
 
 def _time_taken(picture: Image.Image) -> str | None:
     """What the EXIF data says of the time; None where it says nothing that can be read."""
-    try:
-        found = picture.getexif().get_ifd(_DETAILS).get(_TAKEN)
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        KeyError,
-        TypeError,
-        struct.error,
-    ):  # a picture is more than its EXIF data
-        return None
+    found = _from_exif(picture, lambda exif: exif.get_ifd(_DETAILS).get(_TAKEN))
     return found if isinstance(found, str) else None
+
+
+def _turn(picture: Image.Image) -> Image.Image:
+    """A picture as its EXIF data says that it lies; its other EXIF data is not looked at."""
+    how = _from_exif(picture, lambda exif: exif.get(_ORIENTATION))
+    return picture.transpose(_TURNS[how]) if isinstance(how, int) and how in _TURNS else picture
+
+
+def _from_exif(picture: Image.Image, read: Callable[[Image.Exif], object]) -> object:
+    """What can be read of the EXIF data; None where it is damaged: a picture is more than that."""
+    try:
+        return read(picture.getexif())
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError, AttributeError, struct.error):
+        return None
 
 
 def _in_rgb(picture: Image.Image) -> Image.Image:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -36,6 +36,7 @@ from babelclip.packs.learn import learn_pack
 from babelclip.packs.polyglot import Chosen, Polyglot
 from babelclip.packs.store import load_pack, pack_files
 from babelclip.training import Checkpoints, OnStep, TaskReport
+from babelclip.training.workers import Workers
 
 
 @dataclass
@@ -126,14 +127,14 @@ def run_packs(
         if stage.language != NATIVE:
             pack, report = learn_pack(
                 polyglot, stage.language, stage.train, method=learnt_as, settings=stacks[0].settle(settings),
-                teacher=student.teacher, validation=stage.validation, on_step=on_step, checkpoints=inside,
+                teacher=student.teacher, validation=stage.validation, on_step=_numbered(on_step, i), checkpoints=inside,
             )  # fmt: skip
             polyglot = polyglot.install(pack)
             done.reports.append(report)
         done.tasks = i + 1
         for name, reader in readers.items():
             reader.follow(done.readings[name], before, polyglot, stages)
-        if checkpoints is not None:
+        if checkpoints is not None and Workers(encoder.device).rank == 0:
             files = {f"{tag}{SUFFIX}": zip_files(pack_files(pack)) for tag, pack in polyglot.packs.items()}
             checkpoints.save(identity, asdict(done), {}, files)
             if inside is not None:
@@ -144,6 +145,11 @@ def run_packs(
         for number in range(len(stages[0].galleries))
     ]
     return PackStream(runs, polyglot)
+
+
+def _numbered(on_step: OnStep | None, task: int) -> OnStep | None:
+    """Tell steps with the place of their language in the stream; for itself, each is learnt first."""
+    return None if on_step is None else lambda step: on_step(replace(step, task=task))
 
 
 def learns_as(stack: Stack) -> str:
@@ -248,6 +254,7 @@ def _restore(
 ) -> tuple[Polyglot, _Done]:
     """Go on from the newest good checkpoint, if there is one."""
     found = None if checkpoints is None else checkpoints.latest(identity)
+    Workers(polyglot.encoder.device).agree(0 if found is None else found.state["tasks"], "languages")
     if found is None:
         return polyglot, _Done()
     done = TypeAdapter(_Done).validate_python(found.state)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from babelclip.errors import FormatError, MissingExtraError
-from babelclip.files import write_whole
+from babelclip.files import cannot_write, write_whole
 
 
 @dataclass(frozen=True)
@@ -65,19 +66,27 @@ class JsonlLog:
         self._open: Any = None
 
     def __call__(self, report: StepReport) -> None:
-        """Append a step."""
-        if self._open is None:
-            if self.file.exists():
-                self._cut(report)
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            self._open = self.file.open("a", encoding="utf-8")
-        self._open.write(json.dumps(asdict(report), ensure_ascii=False) + "\n")
-        self._open.flush()
+        """Append a step.
+
+        Raises:
+            BabelclipError: the disk is full or the place cannot be written to; the run goes on from its checkpoint.
+        """
+        if self._open is None and self.file.exists():
+            self._cut(report)
+        try:
+            if self._open is None:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                self._open = self.file.open("a", encoding="utf-8")
+            self._open.write(json.dumps(asdict(report), ensure_ascii=False) + "\n")
+            self._open.flush()
+        except OSError as error:
+            raise cannot_write(self.file, error) from error
 
     def close(self) -> None:
         """Close the file."""
         if self._open is not None:
-            self._open.close()
+            with suppress(OSError):  # what a full disk did not take was refused in ``__call__``
+                self._open.close()
             self._open = None
 
     def _cut(self, report: StepReport) -> None:

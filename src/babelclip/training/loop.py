@@ -179,12 +179,12 @@ class Loop:
     def _restore(self) -> None:
         """Go on from the newest good checkpoint, if there is one."""
         found = None if self.checkpoints is None else self.checkpoints.latest(self.identity)
-        if found is None:
-            return
-        self.course = Course(**found.state)
-        self.best = _under("best.", found.tensors)
-        self.trainer.load_state_dict(_under("trainer.", found.tensors))
-        self.trainer.method.load_state_dict(_under("method.", found.tensors))
+        if found is not None:
+            self.course = Course(**found.state)
+            self.best = _under("best.", found.tensors)
+            self.trainer.load_state_dict(_under("trainer.", found.tensors))
+            self.trainer.method.load_state_dict(_under("method.", found.tensors))
+        self.trainer.workers.agree(len(self.trainer.rates), "steps")
 
 
 def _under(start: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from transformers import CLIPModel
 
 from babelclip.data import Corpus
 from babelclip.data.examples import base_lexicon
+from babelclip.data.features import file_key
 from babelclip.encoders.clip import ClipEncoder
 from babelclip.encoders.tower import pad
 from babelclip.errors import DataError, SettingError
@@ -42,7 +43,7 @@ class Pairs:
         sequences: M token ids each, special tokens included, cut at the model's limit.
         files: N different pictures.
         owner: (M,) index of each text's picture.
-        fingerprint: of texts and picture names.
+        fingerprint: of texts and the pictures' content.
     """
 
     encoder: ClipEncoder
@@ -67,7 +68,7 @@ class Pairs:
         place = {file: i for i, file in enumerate(files)}
         texts = [caption.english for caption in corpus.captions]
         owner = [place[caption.image] for caption in corpus.captions]
-        content = repr((texts, [file.name for file in files], owner))
+        content = repr((texts, [_content(file) for file in files], owner))
         return cls(
             encoder, base_lexicon(encoder).encode(texts), files, torch.tensor(owner),
             hashlib.sha256(content.encode()).hexdigest(),
@@ -106,3 +107,8 @@ class Pairs:
             ids = pad(self.sequences[start : start + batch_size], self.encoder.frame.eos).to(device)
             texts.append(model.get_text_features(input_ids=ids).pooler_output.cpu())
         return retrieval_scores(torch.cat(texts), torch.cat(images), self.owner)["r_mean"]
+
+
+def _content(file: Path) -> str:
+    """What tells a picture from another of the same name; one that is missing is refused when it is looked at."""
+    return file_key(file).hex() if file.is_file() else "missing"

@@ -33,6 +33,7 @@ class TaskReport:
         new_tokens: rows that were appended.
         overlapping_tokens: tokens of the language that existed before.
         steps: optimiser steps.
+        skipped: those of them that moved nothing, because a gradient overflowed in float16.
         left_out: texts of an epoch that fell into its last, incomplete batch.
         loss: mean of the total loss over the last epoch.
         epoch: the epoch of the last stage whose rows were kept, counted from 1.
@@ -48,6 +49,7 @@ class TaskReport:
     new_tokens: int
     overlapping_tokens: int
     steps: int
+    skipped: int
     left_out: int
     loss: float
     epoch: int
@@ -155,7 +157,8 @@ def train_task(
     return Learnt(lexicon, modules.copy(), remembered), TaskReport(
         coverage=coverage, new_tokens=len(new_ids),
         overlapping_tokens=sum(growth.overlapping_tokens for growth in growths),
-        steps=sum(counts.values()), left_out=loop.order.left_out, loss=sum(course.losses) / len(course.losses),
+        steps=sum(counts.values()), skipped=sum(one.trainer.skipped for one in loops.values()),
+        left_out=loop.order.left_out, loss=sum(course.losses) / len(course.losses),
         epoch=course.best_epoch or trainer.settings.epochs, epochs=trainer.settings.epochs,
         seconds=sum(one.seconds for one in courses.values()),
         stages={name: one.seconds for name, one in courses.items() if name},

@@ -90,6 +90,7 @@ class TaskTrainer:
         temperature = torch.tensor(settings.temperature, device=encoder.device, dtype=rows.dtype)
         self.temperature = nn.Parameter(temperature, requires_grad=settings.learn_temperature)
         self.rates: list[float] = []
+        self.skipped = 0
         self._own_steps: dict[str, int] = {}
         self._total_steps, self._warm_up = total_steps, int(settings.warm_up * total_steps)
         self._eos = int(self.table.localise(torch.tensor(lexicon.eos)))
@@ -158,12 +159,13 @@ class TaskTrainer:
     def gradient(self, loss: Tensor) -> dict[str, Tensor]:
         """Return the gradient of a scalar by parameter, zeros where it does not depend on one; nothing is stored.
 
-        In float16 the loss is scaled on the way, as in a step; an entry that overflows is not finite.
+        In float16 the loss is scaled on the way, as in a step; an entry that overflows is not finite. Processes have
+        modules of different languages in their parts of a batch, so all of them average every parameter.
         """
         scale = self._scaler.get_scale()  # 1 unless float16
         found = torch.autograd.grad(scale * loss, list(self.parameters.values()), allow_unused=True)
         return {
-            name: torch.zeros_like(parameter) if one is None else self.workers.mean(one) / scale
+            name: self.workers.mean(torch.zeros_like(parameter) if one is None else one) / scale
             for (name, parameter), one in zip(self.parameters.items(), found, strict=True)
         }
 
@@ -238,11 +240,11 @@ class TaskTrainer:
             before = rows.clone()
             self._optimiser.step()
             rows.copy_(before + self._gradient_scale * (rows - before))
-        self.rates.append(self.rate(len(self.rates)))
+        self.rates.append(rates.get("rows", self.rate(len(self.rates) - self.skipped)))
 
     def _set_rates(self) -> dict[str, float]:
         """Give the optimiser the rates of this step; return them by parameter."""
-        rates = dict.fromkeys((name for name, _ in self._named()), self.rate(len(self.rates)))
+        rates = dict.fromkeys((name for name, _ in self._named()), self.rate(len(self.rates) - self.skipped))
         if self.settings.clock == "parameter":
             for name, parameter in self._named():
                 done = self._own_steps.get(name, 0)
@@ -256,14 +258,15 @@ class TaskTrainer:
         """Train on one batch; return its weighted loss terms and the gradient norm before clipping.
 
         Raises:
-            ModelError: the loss or its gradient is not finite; the rows are as they were before.
+            ModelError: the loss or its gradient is not finite; the rows are as they were before. In float16, where the
+                scaler mends a gradient that overflows, only after it could not.
         """
         losses = self.losses(batch)
         norm = self.backward(losses)
         terms = {name: float(term.detach()) for name, term in losses.items()}
         loss = sum(terms.values())
         overflow = self._scaler.is_enabled() and math.isfinite(loss)  # a smaller scale mends the gradient
-        if not math.isfinite(norm) and not overflow:
+        if not math.isfinite(norm) and not (overflow and self._scaler.get_scale() > 1):
             what = f"the loss became {loss}" if not math.isfinite(loss) else f"the gradient's norm became {norm}"
             raise ModelError(
                 f"{what} in step {len(self.rates) + 1} of {self.task.language!r}",
@@ -272,7 +275,8 @@ class TaskTrainer:
         if math.isfinite(norm):
             self.update()
         else:
-            self.rates.append(0.0)
+            self.rates.append(0.0)  # a step that moved nothing, and that the schedule does not count
+            self.skipped += 1
         if self._scaler.is_enabled():
             self._scaler.update()
         return terms | {"gradient_norm": norm}
@@ -294,6 +298,7 @@ class TaskTrainer:
         for key, value in self._scaler.state_dict().items():
             state[f"scaler.{key}"] = torch.tensor(value)
         state["rates"] = torch.tensor(self.rates, dtype=torch.float64)
+        state["skipped"] = torch.tensor(self.skipped)
         state["own_steps"] = torch.tensor([self._own_steps.get(name, 0) for name, _ in self._named()])
         return {name: value.detach().cpu().clone() for name, value in state.items()}
 
@@ -316,6 +321,6 @@ class TaskTrainer:
         if self._scaler.is_enabled():
             names = {key.removeprefix("scaler."): value.item() for key, value in state.items() if "scaler." in key}
             self._scaler.load_state_dict(names)
-        self.rates = state["rates"].tolist()
+        self.rates, self.skipped = state["rates"].tolist(), int(state["skipped"])
         counts = state["own_steps"].tolist()
         self._own_steps = {name: count for (name, _), count in zip(self._named(), counts, strict=True) if count}

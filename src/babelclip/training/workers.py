@@ -83,6 +83,23 @@ class Workers:
             self._state.wait_for_everyone()
             self._state.destroy_process_group()
 
+    def agree(self, done: int, what: str) -> None:
+        """Compare how far the processes have come; they must go on from the same place.
+
+        Args:
+            done: how many steps or languages this process has behind it.
+            what: what they are called.
+
+        Raises:
+            SettingError: in every process, if one has another number.
+        """
+        mean, square = self.mean(torch.tensor([done, done**2], dtype=torch.float64)).tolist()
+        if abs(square - mean**2) > 1e-6 * max(1.0, square):
+            raise SettingError(
+                f"process {self.rank} of {self.count} goes on after {done} {what}, but not every process does",
+                fix="Keep the checkpoints where all processes see them, or delete them everywhere.",
+            )
+
     def mean(self, tensor: Tensor) -> Tensor:
         """Return the mean over the processes; the same bits in each."""
         if self.count == 1:
