@@ -67,7 +67,8 @@ def read_sentences(folder: Path) -> Split:
                 split[part].setdefault(f"en/{tag}" if part == "learn" else "en", []).append(english)
     for part in ("tune", "test"):
         for tag, texts in split[part].items():
-            learnt = {text.casefold() for text in split["learn"].get(tag, [])}
+            parts = [tag, *(one for one in split["learn"] if one.startswith(f"{tag}/"))]  # English: en/de, en/fr, ...
+            learnt = {text.casefold() for one in parts for text in split["learn"].get(one, [])}
             split[part][tag] = [text for text in dict.fromkeys(texts) if text.casefold() not in learnt]
     return split
 

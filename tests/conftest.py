@@ -30,6 +30,7 @@ from transformers import (
 
 import babelclip
 from babelclip.acquirers import Learnt
+from babelclip.benchmarks.prepare import Where
 from babelclip.data import Corpus, Examples, Teacher, read_captions
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders import DualEncoder, load_encoder
@@ -222,3 +223,14 @@ def store(place) -> Iterator[VectorStore]:
     opened.write_about(about())
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def where(folder):
+    return Where(folder.parent, device="cpu")
+
+
+@pytest.fixture
+def content(tiny_folder):
+    return {"base": str(tiny_folder), "train": {"dataset": "folder"}, "test": [{"dataset": "folder"}],
+            "settings": {"vocab_size": 400, "batch_size": 8, "epochs": 2, "learning_rate": 1e-3}}  # fmt: skip

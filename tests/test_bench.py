@@ -62,17 +62,6 @@ ORDER222 = [
 ]
 
 
-@pytest.fixture
-def where(folder):
-    return Where(folder.parent, device="cpu")
-
-
-@pytest.fixture
-def content(tiny_folder):
-    return {"base": str(tiny_folder), "train": {"dataset": "folder"}, "test": [{"dataset": "folder"}],
-            "settings": QUICK}  # fmt: skip
-
-
 def without_cost(results):
     return results.model_dump(exclude={"runs": {"__all__": {"cost"}}})
 
@@ -126,6 +115,7 @@ def test_packs_that_are_learnt_alike_are_learnt_once_and_measured_twice(jobs, co
     """Told and routed share one stream and have the results that each has in a stream of its own."""
     methods, told = ["packs", "packs-routed", "packs+mla"], []
     listener = Listener(finished=lambda job, runs, seconds: told.append((job.key, runs[0].method, seconds)))
+    where = Where(where.root, device="cpu", cache=tmp_path / "cache")
     together = run_bench(make_plan({**content, "methods": methods}), where, tmp_path / "one", jobs=jobs,
                          listener=listener)  # fmt: skip
     for method in methods:
@@ -189,6 +179,7 @@ def test_a_failing_stream_ends_the_others_which_can_go_on(content, where, tmp_pa
         ({"incremental": False}, "incremental was true, is false"),
         ({"test": [{"dataset": "folder", "captions": "first"}]}, "test was"),
         ({"languages": ["ru"]}, r'languages was \["de", "ru"\], is \["ru"\]'),
+        ({"languages": ["ru", "de"]}, r'beside these: languages was \["de", "ru"\], is \["ru", "de"\]\. '),
     ],
 )
 def test_results_of_different_runs_are_not_mixed(content, where, tmp_path, change, message):
@@ -206,6 +197,13 @@ def test_other_code_and_other_data_are_refused(content, where, tmp_path, monkeyp
     with pytest.raises(SettingError, match="code was .*, is ffffffffffff"):
         run_bench(plan, where, tmp_path / "out")
     monkeypatch.undo()
+    claim = tmp_path / "out" / "bench.json"
+    then = claim.read_text()
+    for name, other in (("torch", "1.0"), ("device", "cuda"), ("precision", "bfloat16")):
+        claim.write_text(json.dumps(json.loads(then) | {name: other}))
+        with pytest.raises(SettingError, match=f"beside these: {name} was {other}, is [^;]*$"):
+            run_bench(plan, where, tmp_path / "out")
+    claim.write_text(then)
     other = tmp_path / "data" / "folder"
     shutil.copytree(folder, other)
     file = other / "de.test.tsv"
@@ -299,6 +297,10 @@ def test_the_papers_order():
          "plan.toml: unknown setting 'epoch'. Did you mean 'epochs'"),
         ('base = "x"\n[train]\ndataset="folder"\n[[test]]\ndataset="folder"\n[settings]\nseed = 3\n', "Use seeds ="),
         ('base = "x"\n[train]\ndataset="folder"\n[[test]]\ndataset="folder"\ncaptions="some"\n', "'all' or 'first'"),
+        ('base = "x"\n[train]\ndataset="folder"\n[[test]]\ndataset="folder"\n[[test]]\ndataset="folder"\n',
+         "plan.toml: test has 'folder test' twice. Name each once"),
+        ('base = "x"\n[train]\ndataset="folder"\nvalidation="test"\n[[test]]\ndataset="folder"\ncaptions="first"\n',
+         "train.validation is 'test', which is tested on: 'folder test first captions'"),
     ],
 )  # fmt: skip
 def test_a_wrong_plan_is_named(tmp_path, text, message):

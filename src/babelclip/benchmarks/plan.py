@@ -91,6 +91,22 @@ class Plan(_Strict):
     incremental: bool = True
     settings: dict[str, int | float | str] = {}
 
+    def check_sources(self) -> None:
+        """Refuse what a test may not be.
+
+        Raises:
+            SettingError: one stands twice, or chooses the epochs too.
+        """
+        names = [source.name for source in self.test]
+        for source in self.test:
+            if names.count(source.name) > 1:
+                raise SettingError(f"test has {source.name!r} twice", fix="Name each once.")
+            if (source.dataset, source.split) == (self.train.dataset, self.train.validation):
+                raise SettingError(
+                    f"train.validation is {self.train.validation!r}, which is tested on: {source.name!r}",
+                    fix="Choose the epoch with another split.",
+                )
+
     def task_settings(self) -> TaskSettings:
         """Return the settings of a task: the base model's recipe with the plan's changes.
 
@@ -133,6 +149,7 @@ def make_plan(content: Mapping[str, Any], file: Path | None = None) -> Plan:
     try:
         plan = Plan.model_validate(content)
         settings = plan.task_settings()
+        plan.check_sources()
         for method in plan.methods:
             stack = compose(method)
             stack.refuse(plan.settings)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import torch
 
 from babelclip.benchmarks.base import Dataset
 from babelclip.benchmarks.plan import Plan, Source, Train
@@ -13,7 +15,7 @@ from babelclip.continual import Gallery, Stage, Student, load
 from babelclip.data import Cache, Corpus, Examples, Images, read_image_vectors
 from babelclip.encoders.base import Progress
 from babelclip.errors import SettingError
-from babelclip.evaluation import Data
+from babelclip.evaluation import SEEN, Data
 from babelclip.languages import normalise_tag
 from babelclip.registry import Registry
 
@@ -118,7 +120,9 @@ def prepare(plan: Plan, where: Where, datasets: Registry[Dataset], bar: Bar | No
     for (source, language), corpus in corpora.items():
         for reason, count in corpus.skipped.items():
             skipped.setdefault((source.name, reason), {})[language] = count
-    return Prepared(student, languages, stages, _describe(plan, sources, corpora, datasets), skipped)
+    data = _describe(sources, corpora, datasets)
+    data.counts.update(_seen(list(stages.values())))
+    return Prepared(student, languages, stages, data, skipped)
 
 
 def _languages(plan: Plan, known: Mapping[str, tuple[str, ...]]) -> list[str]:
@@ -144,9 +148,28 @@ def _stage(
     return Stage(ready[plan.train, language], galleries, validation)
 
 
-def _describe(
-    plan: Plan, sources: list[Source], corpora: Mapping[tuple[Source, str], Corpus], datasets: Registry[Dataset]
-) -> Data:
+def _seen(stages: list[Stage]) -> dict[str, int]:
+    """How many pictures of each gallery stand in some language's training texts too."""
+    trained = set(_pictures(stage.train for stage in stages).values())
+    galleries = zip(*(stage.galleries for stage in stages), strict=True)
+    return {
+        f"{same[0].name} {SEEN}": sum(one in trained for one in _pictures(one.examples for one in same).values())
+        for same in galleries
+    }
+
+
+def _pictures(parts: Iterable[Examples]) -> dict[Path, bytes]:
+    """Pictures and digests of their vectors: whatever it is called, a picture of the same content has the same."""
+    found: dict[Path, bytes] = {}
+    for part in parts:
+        new = [place for place, file in enumerate(part.files) if file not in found]
+        for places in torch.tensor(new, dtype=torch.int64).split(4096):
+            for place, row in zip(places.tolist(), part.images[places].numpy(), strict=True):
+                found[part.files[place]] = hashlib.blake2b(row.tobytes(), digest_size=16).digest()
+    return found
+
+
+def _describe(sources: list[Source], corpora: Mapping[tuple[Source, str], Corpus], datasets: Registry[Dataset]) -> Data:
     """Name, fingerprint and counts of the data."""
     digest = hashlib.sha256()
     counts: dict[str, int] = {}

@@ -1,6 +1,6 @@
 """A benchmark run: every method, order and seed of a plan, resumable, side by side if wanted.
 
-OUT/bench.json            what all results in OUT have in common: code, data, base model, settings, threads
+OUT/bench.json            what all results in OUT have in common: code, data, base model, settings, device, threads
 OUT/runs/KEY/run.json     a finished stream; KEY is METHOD-ORDER-seedN
 OUT/runs/KEY/log.jsonl    its steps; OUT/runs/KEY/checkpoints/ while it is not finished
 OUT/results.json          all finished streams, in the format of docs/results.md
@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from babelclip.files import remove_temporaries, write_whole
 from babelclip.lexicon import MultilingualLexicon
 from babelclip.methods import compose
 from babelclip.training.allocator import keep_freed_memory
+from babelclip.training.workers import Workers
 
 BENCH, RESULTS = "bench.json", "results.json"
 
@@ -56,6 +58,8 @@ def run_bench(plan: Plan, where: Where, out: Path, *, jobs: int = 1, listener: L
     methods = [compose(method).name for method in plan.methods]
     with alone(out / LOCK, wait=0):
         remove_temporaries(out)
+        if jobs > 1 and where.cache is None:
+            raise SettingError(f"{jobs} processes have no cache to share", fix="Leave --cache off away, or --jobs.")
         prepared = prepare(plan, where, DATASETS, listener.bar)
         todo = _jobs(plan, prepared.languages, methods)
         common = _claim(out, plan, prepared, threads=max(1, (os.cpu_count() or 1) // jobs))
@@ -64,6 +68,7 @@ def run_bench(plan: Plan, where: Where, out: Path, *, jobs: int = 1, listener: L
         for job in todo:
             found = read_run(out / "runs" / job.key / RUN)
             if found is None:
+                _refuse_twins(job, out)
                 waiting.append(job)
             else:
                 listener.finished(job, found, 0.0)
@@ -117,18 +122,38 @@ def _jobs(plan: Plan, languages: list[str], methods: list[str]) -> list[Job]:
     for key in keys:
         if keys.count(key) > 1:
             raise SettingError(f"the stream {key} stands twice in the plan", fix="Name methods, orders, seeds once.")
+    for one, other in combinations(jobs, 2):
+        if (one.method, one.order, one.seed) == (other.method, other.order, other.seed):
+            raise SettingError(
+                f"the orders {one.order_name!r} and {other.order_name!r} are the same here: {', '.join(one.order)}",
+                fix="Leave one of them out.",
+            )
     return jobs
+
+
+def _refuse_twins(job: Job, out: Path) -> None:
+    """Refuse a stream that is there already under another name of its order."""
+    for file in (out / "runs").glob(f"{job.method}-*-seed{job.seed}/{RUN}"):
+        found = read_run(file)
+        if found and (found[0].method, found[0].order, found[0].seed) == (job.method, list(job.order), job.seed):
+            raise SettingError(
+                f"{file.parent} holds this stream already: the order {job.order_name!r} is the same here",
+                fix="Name the order as before.",
+            )
 
 
 def _claim(out: Path, plan: Plan, prepared: Prepared, *, threads: int) -> dict[str, Any]:
     """Write down what all results in a folder have in common, or compare with what is written there."""
-    examples = [part for stage in prepared.stages.values() for part in examples_of(stage)]
+    student, settings = prepared.student, plan.task_settings()
+    device = student.encoder.device
+    examples = [part for tag in sorted(prepared.stages) for part in examples_of(prepared.stages[tag])]
     now = {
-        "version": __version__, "code": code_fingerprint(), "base model": prepared.student.encoder.fingerprint,
-        "data": data_fingerprint(examples), "languages": sorted(prepared.languages),
+        "version": __version__, "code": code_fingerprint(), "torch": torch.__version__, "device": device.type,
+        "precision": Workers(device, settings.precision).precision, "base model": student.encoder.fingerprint,
+        "data": data_fingerprint(examples), "languages": prepared.languages,
         "train": plan.train.model_dump(), "test": [source.model_dump() for source in plan.test],
         "lexicon": _lexicon_name(plan, prepared), "incremental": plan.incremental,
-        "settings": plan.task_settings().as_dict(),
+        "settings": settings.as_dict(),
     }  # fmt: skip
     file = out / BENCH
     if not file.is_file():

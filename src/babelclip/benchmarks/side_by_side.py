@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from babelclip.benchmarks import DATASETS
 from babelclip.benchmarks.job import LOG, Job, Listener, run_stream_of, stream_of
 from babelclip.benchmarks.plan import Plan
 from babelclip.benchmarks.prepare import Where, prepare
+from babelclip.errors import BabelclipError
 from babelclip.evaluation import Run
 from babelclip.training.allocator import keep_freed_memory
 
@@ -48,10 +50,15 @@ def run_side_by_side(
                     for job, runs in zip(together, found, strict=True):
                         listener.finished(job, runs, seconds)
                 _show([stream_of(together[0]) for together in running.values()], out, listener)
-        except BaseException:
+        except BaseException as error:
             for child in active_children():
                 if child not in before:
                     child.terminate()
+            if isinstance(error, BrokenProcessPool):
+                raise BabelclipError(
+                    "a process that ran a stream was ended from outside, as the system does where memory is short",
+                    fix="The same command goes on; give it fewer --jobs.",
+                ) from error
             raise
 
 

@@ -16,7 +16,7 @@ from babelclip.config import change_settings
 from babelclip.continual import Stage
 from babelclip.data import user_cache
 from babelclip.errors import SettingError, UnknownNameError
-from babelclip.evaluation import METRICS, Results, Run, read_results
+from babelclip.evaluation import METRICS, SEEN, Results, Run, read_results
 from babelclip.files import write_whole
 from babelclip.methods import split_names
 from babelclip.report.aggregate import by_gallery
@@ -184,6 +184,9 @@ def _tell_prepared(prepared: Prepared) -> None:
     tell_incomplete(encoder.incomplete)
     for (source, reason), counts in prepared.skipped.items():
         note(f"{source} left out {reason}: {', '.join(f'{tag} {count:,}' for tag, count in counts.items())}")
+    for name, count in prepared.data.counts.items():
+        if name.endswith(SEEN) and count:
+            note(f"{name}: {count:,}; scores on them are not those of unseen pictures")
 
 
 def _sizes(stage: Stage) -> str:

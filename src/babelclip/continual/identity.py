@@ -8,10 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import babelclip
 from babelclip.config import TaskSettings
 from babelclip.continual.student import Student
 from babelclip.data import Examples
+from babelclip.training.workers import Workers
 
 ROOMS = (
     "encoders",
@@ -52,7 +55,9 @@ def identify(
     for name, tensor in sorted(student.learnt.acquirers.tensors().items()):
         rows.update(name.encode() + tensor.contiguous().numpy().tobytes())
     return {
-        "code": code_fingerprint()[:12], "base model": student.encoder.fingerprint[:12], "known": student.languages,
+        "code": code_fingerprint()[:12], "torch": torch.__version__, "device": student.encoder.device.type,
+        "precision": Workers(student.encoder.device, settings.precision).precision,
+        "base model": student.encoder.fingerprint[:12], "known": student.languages,
         "order": order, "method": method, "data": data_fingerprint(examples)[:12], "rows": rows.hexdigest()[:12],
         **settings.as_dict(),
     }  # fmt: skip

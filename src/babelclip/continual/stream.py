@@ -148,7 +148,7 @@ def _make_run(
         ),
         cost=Cost(
             train_s=train_seconds,
-            eval_s=evaluator.seconds,
+            eval_s=done.eval_seconds,
             peak_mb=peak_memory_mb(student.encoder.device),
             texts_per_s=sum(report.texts for report in done.reports) / max(train_seconds, 1e-9),
             scored_texts=done.texts,

@@ -36,8 +36,15 @@ class Base(_Strict):
     lexicon: str = "own"
 
 
+SEEN = "pictures also in training"
+
+
 class Data(_Strict):
-    """The data: its name, a fingerprint of its content, and counts such as texts per language and split."""
+    """The data: its name, a fingerprint of its content, and counts such as texts per language and split.
+
+    ``counts["GALLERY pictures also in training"]`` is how many pictures of a gallery stand in some language's training
+    texts too.
+    """
 
     name: str
     fingerprint: Sha256

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from babelclip.errors import MissingExtraError
-from babelclip.evaluation import Results, Run
+from babelclip.evaluation import SEEN, Results, Run
 from babelclip.files import write_whole
 from babelclip.languages import language_name
 from babelclip.report.aggregate import by_gallery, by_method, orders_of
@@ -30,9 +30,11 @@ METRIC = "img_r10"
 
 @dataclass(frozen=True)
 class Section:
-    """What is shown of one gallery: two figures as SVG, and tables."""
+    """What is shown of one gallery: two figures as SVG, and tables; its chance level, and pictures seen in training."""
 
     gallery: str
+    chance: float
+    seen: int
     heatmaps: str
     curves: str
     sheets: list[Sheet]
@@ -90,9 +92,9 @@ def write_page(
         metric=metric,
         seeds=sorted({run.seed for run in results.runs}),
         orders=[[language_name(language) for language in order] for order in orders],
-        chance=results.runs[0].chance[metric],
         sections=[
-            Section(name, _inline(draw_heatmaps(runs, metric)), _inline(draw_curves(runs, metric)),
+            Section(name, runs[0].chance[metric], results.data.counts.get(f"{name} {SEEN}", 0),
+                    _inline(draw_heatmaps(runs, metric)), _inline(draw_curves(runs, metric)),
                     list(sheets_of(runs, metric, published=published).values()))
             for name, runs in galleries.items()
         ],

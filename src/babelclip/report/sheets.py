@@ -14,6 +14,7 @@ from babelclip.report.aggregate import (
     Spread,
     by_method,
     last_scores,
+    orders_of,
     pairs_by_part,
     sign_flip_p,
     sign_test_p,
@@ -111,6 +112,9 @@ def cost_sheet(runs: Sequence[Run]) -> Sheet:
 def compare_sheet(ours: Sequence[Run], theirs: Sequence[Run], metric: str, names: tuple[str, str]) -> Sheet:
     """Two sets of runs on one gallery: AA of each method, paired by language.
 
+    A method stands beside the same one, in the same order of languages where there are several; beside the only one
+    that the others have, if they have one alone.
+
     Args:
         ours: runs of the first results.
         theirs: runs of the second.
@@ -118,24 +122,34 @@ def compare_sheet(ours: Sequence[Run], theirs: Sequence[Run], metric: str, names
         names: of the two.
     """
     rows: Rows = []
+    known, one_method = by_method(theirs), len({run.method for run in theirs}) == 1
+    one_order = len(orders_of(ours)) == len(orders_of(theirs)) == 1
     for method, of in by_method(ours).items():
-        for other, others in by_method(theirs).items():
+        found = [
+            (other, others)
+            for other, others in known.items()
+            if (one_method or of[0].method == others[0].method) and (one_order or of[0].order == others[0].order)
+        ]
+        for other, others in found:
             mine, yours = last_scores(of, metric), last_scores(others, metric)
-            shared = [language for language in mine if language in yours]
-            if shared and (len(by_method(theirs)) == 1 or method == other):
-                rows.append(_compared((method, other), mine, yours, shared))
+            rows.append(_compared((method, other), mine, yours, [one for one in mine if one in yours]))
+        if not found:
+            rows.append(_compared((method, "no such method and order"), {}, {}, []))
     header = (names[0], names[1], "languages", "first", "second", "difference", "p (sign flip)")
     return Sheet(f"{metric} at the end, mean over shared languages, percent", header, rows, words=2)
 
 
 def methods_sheet(runs: Sequence[Run], metric: str) -> Sheet:
-    """Every method of one gallery against the first one, paired by language."""
-    groups = by_method(runs)
-    first, *others = groups
-    rows = []
-    for other in others:
-        mine, yours = last_scores(groups[other], metric), last_scores(groups[first], metric)
-        rows.append(_compared((other, first), mine, yours, [one for one in mine if one in yours]))
+    """Every method of one gallery against the first one in the same order of languages, paired by seed and language."""
+    rows, groups = [], by_method(runs)
+    for order in orders_of(runs):
+        (first, base), *others = ((name, of) for name, of in groups.items() if of[0].order == order)
+        for other, of in others:
+            seeds = {run.seed for run in of} & {run.seed for run in base}
+            mine, yours = (
+                last_scores([run for run in side if run.seed in seeds], metric) if seeds else {} for side in (of, base)
+            )
+            rows.append(_compared((other, first), mine, yours, list(mine)))
     header = ("method", "against", "languages", "first", "second", "difference", "p (sign flip)")
     return Sheet(f"{metric} at the end, mean over languages, percent", header, rows, words=2)
 
@@ -193,16 +207,22 @@ def published_sheet(runs: Sequence[Run], metrics: Sequence[str] = ("img_r1", "tx
         for method, of in groups.items():
             rows.append(("here", metric, method, *(str(summary(of, metric, k)) for k in keys)))
         for dataset in ("mscoco36", "crossmodal3600"):
-            for method, printed in beside(dataset, metric, methods).items():
-                rows.append((dataset, metric, as_published(method), *(f"{printed[key]:.1f}" for key in keys)))
-    title = f"Here ({runs[0].gallery}), and published for 36 languages in order222 with CLIP ViT-B/16, percent"
+            printed = {as_published(name): one for name, one in beside(dataset, metric, methods).items()}
+            for method, one in printed.items():
+                rows.append((dataset, metric, method, *(f"{one[key]:.1f}" for key in keys)))
+    title = (
+        f"Here ({runs[0].gallery}), and published for 36 languages in order222, CLIP ViT-B/16, all captions, percent; "
+        "published F and Fen of mscoco36 count English after its own task as 0, and own leaves it out"
+    )
     return Sheet(title, ("where", "metric", "method", *keys), rows, words=3)
 
 
 def _compared(
     names: tuple[str, str], mine: dict[str, float], yours: dict[str, float], shared: Sequence[str]
 ) -> tuple[str, ...]:
-    """One row of a comparison."""
+    """One row of a comparison; without figures where nothing is shared."""
+    if not shared:
+        return (*names, "0", "-", "-", "-", "-")
     differences = [mine[language] - yours[language] for language in shared]
     first, second = (statistics.fmean(scores[language] for language in shared) for scores in (mine, yours))
     shown = _p(sign_flip_p(differences))
@@ -214,5 +234,8 @@ def _p(value: float) -> str:
 
 
 def _seeds(runs: Sequence[Run]) -> str:
-    seeds = len({run.seed for run in runs})
-    return f"mean ± standard deviation of {seeds} seeds" if seeds > 1 else "one seed"
+    counts = sorted({len(of) for of in by_method(runs).values()})
+    few, many = counts[0], counts[-1]
+    if many == 1:
+        return "one seed"
+    return f"mean ± standard deviation of {many if few == many else f'{few} to {many}'} seeds"
