@@ -48,7 +48,7 @@ class Search:
         picture: number of its own picture.
         first: best place at which its picture can be said to stand, counted from 1.
         last: worst one; another than ``first`` where pictures have exactly the same score.
-        english: place of the picture with the English caption, ``first`` alone.
+        english: the same as ``first`` with the English caption.
         instead: numbers of the best other pictures, best first.
     """
 
@@ -67,7 +67,7 @@ class Searches:
     Attributes:
         scores: for each of ``CUTS``.
         ranks: (M,) expected place of each caption's picture, counted from 1; float64.
-        english: (M,) the same with the English captions.
+        english: (M,) best place with the English captions, counted from 1; int64.
         standing: of the captions.
         margin: (M,) cosine of the own picture less that of the best other one.
         instead: (M, K) numbers of the best other pictures, best first; K is at most ``INSTEAD``.
@@ -128,7 +128,7 @@ def run_searches(texts: Tensor, examples: Examples) -> Searches:
         Score(k, standing.recall(k), *intervals[f"img_r{k}"], english.recall(k), chance[f"img_r{k}"]) for k in CUTS
     )
     margin, instead = _others(normalize(texts, dim=-1), normalize(images, dim=-1), owner)
-    return Searches(scores, standing.ranks(), english.ranks(), standing, margin, instead, owner)
+    return Searches(scores, standing.ranks(), english.above + 1, standing, margin, instead, owner)
 
 
 def _others(texts: Tensor, images: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
