@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shutil
@@ -161,6 +162,56 @@ def test_other_folders_stay_and_a_missing_one_is_an_error(place, store, model):
         run(place / "a", store, model)
     assert len(store) == 8
     assert run(place, store, model).removed == 4
+
+
+def refuse(monkeypatch, *folders):
+    """Make folders unreadable, also for root."""
+
+    def refused(path):
+        if Path(path) in folders:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    real = os.scandir
+    monkeypatch.setattr(os, "scandir", refused)
+
+
+def test_a_folder_that_cannot_be_read_is_told_and_its_rows_stay(place, store, model, monkeypatch):
+    (place / "a" / "deep").mkdir()
+    (place / "a" / "green.png").rename(place / "a" / "deep" / "green.png")
+    run(place, store, model)
+    (place / "b" / "red.png").unlink()
+    refuse(monkeypatch, place / "a")
+    report = run(place, store, model)
+    assert (report.removed, report.unchanged, len(store)) == (1, 3, 7)
+    told = [(one.file.path, one.reason) for one in report.skipped]
+    assert told == [(str(place / "a"), "the folder cannot be read (Permission denied)")]
+    monkeypatch.undo()
+    (place / "a" / "deep" / "green.png").unlink()
+    again = run(place, store, model)
+    assert (again.removed, again.unchanged, again.skipped, list(store.skipped())) == (1, 6, [], [])
+
+
+def test_links_to_a_drive_that_is_not_mounted_are_told_and_their_rows_stay(place, store, model, tmp_path):
+    drive, away = tmp_path / "drive", tmp_path / "away"
+    shutil.copytree(place / "a", drive / "a")
+    (drive / "one.png").write_bytes((place / "b" / "red.png").read_bytes())
+    (place / "ext").symlink_to("../drive/a")
+    (place / "one.png").symlink_to("../drive/one.png")
+    assert run(place, store, model).new == 13
+    drive.rename(away)
+    for _ in range(2):
+        report = run(place, store, model)
+        assert (report.removed, report.unchanged, report.others, len(store)) == (0, 8, 0, 13)
+        told = [(one.file.path, one.reason) for one in report.skipped]
+        assert told == [(str(place / name), "a link that leads nowhere") for name in ("ext", "one.png")]
+    away.rename(drive)
+    mounted = run(place, store, model)
+    assert (mounted.unchanged, mounted.skipped, list(store.skipped())) == (13, [], [])
+    drive.rename(away)
+    (place / "ext").unlink()
+    (place / "one.png").unlink()
+    assert (run(place, store, model).removed, len(store)) == (5, 8)
 
 
 def test_what_cannot_be_indexed_is_listed_and_stops_nothing(place, store, model, tmp_path):
@@ -350,6 +401,27 @@ def test_scan_reads_each_folder_once(place):
     assert files == sorted(files)
     with pytest.raises(DataError, match="is no folder"):
         scan([place / "b" / "red.png"])
+
+
+@pytest.mark.parametrize("link", ["a_link", "real/a_link"])
+def test_files_are_known_by_their_folder_and_not_by_a_link_that_is_sorted_before_it(place, store, model, link):
+    run(place, store, model)
+    (place / "real").mkdir()
+    (place / link).symlink_to(place / "b")
+    report = run(place, store, model)
+    assert (report.moved, report.unchanged, report.removed) == (0, 8, 0)
+    told = [(one.file.path, one.reason) for one in report.skipped]
+    assert told == [(str(place / link), "a link to a folder that is read already")]
+    assert [file.path for file in scan([place / link, place / "b"])] == list(map(str, sorted((place / "b").iterdir())))
+
+
+def test_a_folder_that_cannot_be_reached_is_an_error(place, monkeypatch):
+    def refused(path, **_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refused)
+    with pytest.raises(DataError, match=r"photos/a: the folder cannot be reached \(Permission denied\)"):
+        scan([place / "a"])
 
 
 def test_unit_length(place, store, model):

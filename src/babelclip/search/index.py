@@ -158,7 +158,8 @@ class _Run:
             else:
                 todo.append(file)
         report.others = self.scan.others
-        gone = {path for path in self._known if path not in here and _lies_in(path, folders)}
+        missing = (path for path in self._known if path not in here and _lies_in(path, folders))
+        gone = {path for path in missing if not self.scan.may_be_there(path)}
         self._gone_contents = {self._known[path].content for path in gone}
         self._work(todo, workers)
         now = {one.file.path for one in self.scan.skipped}
@@ -166,7 +167,8 @@ class _Run:
         report.removed = len(gone) - report.moved
         forgotten = [path for path in before if path not in here and path not in now]
         self.store.remove([*gone, *forgotten])
-        fresh = [one for one in self.scan.skipped if before.get(one.file.path) != one]
+        kept = self._known.keys() - gone  # also behind links that lead nowhere today
+        fresh = [one for one in self.scan.skipped if before.get(one.file.path) != one and one.file.path not in kept]
         if fresh:
             self.store.put([], fresh)
         return report
