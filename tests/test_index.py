@@ -128,6 +128,34 @@ def test_changed_touched_deleted_and_copied_files(place, store, model):
     assert run(place, store, model).unchanged == 8
 
 
+def test_a_picture_that_was_damaged_gives_its_rows_to_no_copy(place, store, model, monkeypatch):
+    """Its rows are deleted with the first batch, its old content turns up in the second."""
+    monkeypatch.setattr("babelclip.search.index.BATCH", 1)
+    red, copy = place / "b" / "red.png", place / "z" / "copy.png"
+    run(place, store, model)
+    copy.parent.mkdir()
+    shutil.copy(red, copy)
+    red.write_bytes(b"damaged")
+    report = run(place, store, model)
+    assert ([one.file.path for one in report.skipped], report.new) == ([str(red)], 1)
+    assert rows_of(store).keys() == {str(file) for file in place.rglob("*.png")} - {str(red)}
+
+
+def test_a_picture_whose_vector_is_no_longer_given_gives_its_rows_to_no_copy(
+    place, store, model, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("babelclip.search.index.BATCH", 1)
+    red, copy = place / "b" / "red.png", place / "z" / "copy.png"
+    run(place, store, model)
+    copy.parent.mkdir()
+    shutil.copy(red, copy)
+    Image.new("RGB", (50, 20), "teal").save(red)
+    np.save(tmp_path / "v.npy", np.ones((1, model.dim), np.float32))
+    (tmp_path / "v.ids.txt").write_text("z/copy.png\n")
+    report = run(place, store, model, vectors=read_image_vectors(tmp_path / "v.npy"))
+    assert ([one.file.path for one in report.skipped], report.new) == ([str(red)], 1)
+
+
 def test_two_files_that_change_places(place, store, model):
     """Each has the other's content now: rows must follow the content, whichever is written first."""
     run(place, store, model)

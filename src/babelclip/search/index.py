@@ -243,10 +243,8 @@ class _Run:
         return file, None
 
     def _settle(self, file: File) -> None:
-        """Remember that a file has other rows now: the content that it had before can no longer be copied from it."""
-        old = self._known.get(file.path)
-        if old is not None and self._by_content.get(old.content) == old.path:
-            del self._by_content[old.content]
+        """Remember that a file has other rows now."""
+        old = self._forget(file)
         self._by_content.setdefault(file.content, file.path)
         if old is not None:
             self.report.changed += 1
@@ -255,6 +253,13 @@ class _Run:
             self.report.moved += 1
         else:
             self.report.new += 1
+
+    def _forget(self, file: File) -> File | None:
+        """Return a file as it was in the store; its rows of then are replaced or deleted, and no longer copied."""
+        old = self._known.get(file.path)
+        if old is not None and self._by_content.get(old.content) == old.path:
+            del self._by_content[old.content]
+        return old
 
     def _put(self, looks: list[Look], skipped: list[Skipped]) -> None:
         """Encode what is waiting and write it."""
@@ -272,6 +277,8 @@ class _Run:
                 Item(look.file, look.kind, moment, look.taken, *look.size, look.seconds, row, thumbnail)
                 for moment, row, thumbnail in zip(look.moments, rows, look.thumbnails, strict=True)
             ]
+        for one in skipped:
+            self._forget(one.file)
         self.report.skipped += skipped
         if items or skipped:
             self.store.put(items, skipped)
