@@ -17,7 +17,6 @@ import pytest
 from PIL import Image
 from torch.nn.functional import normalize
 
-from babelclip.data import read_image_vectors
 from babelclip.errors import BabelclipError, DataError, FormatError, SettingError
 from babelclip.search.index import index_folders
 from babelclip.search.items import PICTURE, VIDEO
@@ -25,20 +24,12 @@ from babelclip.search.looking import Limits
 from babelclip.search.open import open_store
 from babelclip.search.scan import scan
 from films import write_film
-
-COLOURS = ("red", "green", "blue", "white", "black", "yellow", "brown", "pink")
+from indexing import Counting, rows_of, run, write_pictures
 
 
 @pytest.fixture
 def place(tmp_path):
-    """Eight pictures in two folders."""
-    folder = tmp_path / "photos"
-    for number, colour in enumerate(COLOURS):
-        file = folder / ("a" if number % 2 else "b") / f"{colour}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        Image.effect_noise((40, 30), 20 + 9 * number).convert("RGB").save(file)
-        Image.blend(Image.open(file), Image.new("RGB", (40, 30), colour), 0.8).save(file)
-    return folder
+    return write_pictures(tmp_path / "photos")
 
 
 @pytest.fixture
@@ -49,31 +40,9 @@ def store(tmp_path):
     opened.close()
 
 
-class Counting:
-    """A base model that counts what goes through its image tower."""
-
-    def __init__(self, encoder):
-        self.encoder, self.seen = encoder, 0
-
-    def __getattr__(self, name):
-        return getattr(self.encoder, name)
-
-    def encode_pixels(self, pixels):
-        self.seen += len(pixels)
-        return self.encoder.encode_pixels(pixels)
-
-
 @pytest.fixture
 def model(tiny):
     return Counting(tiny)
-
-
-def run(place, store, model, **options):
-    return index_folders([place], store, lambda: model, note=lambda _: None, **options)
-
-
-def rows_of(store):
-    return {file.path: file for file in store.files()}
 
 
 def test_first_run_finds_all_and_vectors_are_the_models(place, store, model, tiny):
@@ -139,21 +108,6 @@ def test_a_picture_that_was_damaged_gives_its_rows_to_no_copy(place, store, mode
     report = run(place, store, model)
     assert ([one.file.path for one in report.skipped], report.new) == ([str(red)], 1)
     assert rows_of(store).keys() == {str(file) for file in place.rglob("*.png")} - {str(red)}
-
-
-def test_a_picture_whose_vector_is_no_longer_given_gives_its_rows_to_no_copy(
-    place, store, model, tmp_path, monkeypatch
-):
-    monkeypatch.setattr("babelclip.search.index.BATCH", 1)
-    red, copy = place / "b" / "red.png", place / "z" / "copy.png"
-    run(place, store, model)
-    copy.parent.mkdir()
-    shutil.copy(red, copy)
-    Image.new("RGB", (50, 20), "teal").save(red)
-    np.save(tmp_path / "v.npy", np.ones((1, model.dim), np.float32))
-    (tmp_path / "v.ids.txt").write_text("z/copy.png\n")
-    report = run(place, store, model, vectors=read_image_vectors(tmp_path / "v.npy"))
-    assert ([one.file.path for one in report.skipped], report.new) == ([str(red)], 1)
 
 
 def test_two_files_that_change_places(place, store, model):
@@ -327,26 +281,6 @@ def test_videos_have_moments(store, model, tmp_path):
     assert [hit.moment for hit in hits] == pytest.approx([0.3, 0.9, 1.5, 2.1], abs=0.1)
     with pytest.raises(FormatError, match=r"with 4 frames, not 16.*--frames 4"):
         run(tmp_path / "films", store, model)
-
-
-def test_given_vectors(place, store, model, tmp_path):
-    names = [file.relative_to(place).as_posix() for file in sorted(place.rglob("*.png"))]
-    array = np.random.default_rng(0).normal(size=(7, model.dim)).astype(np.float32)
-    np.save(tmp_path / "v.npy", array)
-    (tmp_path / "v.ids.txt").write_text("\n".join(names[:7]) + "\n")
-    report = run(place, store, model, vectors=read_image_vectors(tmp_path / "v.npy"))
-    assert (report.new, model.seen) == (7, 0)
-    assert [(Path(one.file.path).name, one.reason) for one in report.skipped] == [
-        (Path(names[7]).name, "no vector in v.npy")
-    ]
-    unit = array / np.linalg.norm(array, axis=1, keepdims=True)
-    found = store.search(unit, 1, exact=True)
-    assert [Path(hits[0].path).relative_to(place).as_posix() for hits in found] == names[:7]
-    np.save(tmp_path / "w.npy", array[:, :5])
-    (tmp_path / "w.ids.txt").write_text("\n".join(names[:7]) + "\n")
-    (place / "another.png").write_bytes((place / "b" / "red.png").read_bytes() + b"\0")
-    with pytest.raises(SettingError, match="5 wide"):
-        run(place, store, model, vectors=read_image_vectors(tmp_path / "w.npy"))
 
 
 def test_another_base_model_is_refused(place, store, model, deep):

@@ -29,6 +29,7 @@ from babelclip.errors import DataError, MissingExtraError
 from babelclip.files import file_state
 from babelclip.search.approximate import check, fit
 from babelclip.search.claim import check_frames, check_vectors, claim
+from babelclip.search.given import ids_of
 from babelclip.search.items import File, Item, Skipped
 from babelclip.search.looking import (
     NEEDS_VIDEO,
@@ -71,13 +72,14 @@ def index_folders(
         load: loads the base model; called where there is something to look at. A store is of one base model.
         model: what a later search is to load: a base model or a folder of packs; by default the encoder's name.
         limits: what is too large to be opened, and how many frames stand for a video.
-        vectors: of the pictures, by their paths from the folder or their names, instead of the image tower's.
+        vectors: of the pictures, by their paths from the folder or their names, instead of the image tower's. Pictures
+            that are in the index already keep theirs, which is told.
         workers: threads that open files; by default one a core.
         progress: makes a callback for a line of text.
         note: told what a user should know.
 
     Raises:
-        DataError: a folder is not there.
+        DataError: a folder is not there, or an id of the given vectors fits several files.
         SettingError: the given vectors are not as wide as the model's, or another process writes into the store.
         FormatError: the store is of another base model.
         BabelclipError: the store cannot be reached or written to.
@@ -113,6 +115,11 @@ def index_folders(
     about = store.about()
     report.index = about.index if about else None
     report.seconds = time.perf_counter() - started
+    if vectors is not None and report.kept:
+        note(
+            f"given vectors that were not used: {report.kept:,}; those pictures are in the index already and keep "
+            f"their vectors (a new --store takes all that are in {vectors.file})"
+        )
     if report.incomplete:
         count, first = len(report.incomplete), report.incomplete[0]
         note(f"cut-off or damaged videos: {count:,}, first {first}; the frames that can be read are used")
@@ -147,12 +154,14 @@ class _Run:
         self._by_content = {file.content: file.path for file in self._known.values()}
         folders = [folder.as_posix() for folder in self.scan.folders]
         before = {one.file.path: one for one in self.store.skipped(folders)}
-        here, todo = set(), []
-        for file in self.scan:
-            here.add(file.path)
+        files = list(self.scan)
+        here, todo = {file.path for file in files}, []
+        self._ids = {} if self.vectors is None else ids_of(files, self.scan.folders, self.vectors)
+        for file in files:
             known, skipped = self._known.get(file.path), before.get(file.path)
             if known is not None and _same(known, file):
                 report.unchanged += 1
+                report.kept += file.path in self._ids
             elif skipped is not None and _same(skipped.file, file) and not skipped.reason.startswith(AGAIN):
                 report.skipped.append(skipped)
             else:
@@ -239,6 +248,7 @@ class _Run:
             except (DataError, MissingExtraError) as error:
                 return file, reason_of(error)
         self.store.copy(source, seen)
+        self.report.kept += seen.path in self._ids
         self._settle(seen)
         return file, None
 
@@ -297,15 +307,13 @@ class _Run:
         return [part.numpy() for part in parts]
 
     def _given(self, look: Look, vectors: ImageVectors) -> NDArray[np.float32] | None:
-        """(1, dim) unit vector of a picture, by its path from the folder or its name; None where there is none."""
+        """(1, dim) unit vector of a picture; None where there is none."""
         from torch.nn.functional import normalize
 
-        path = Path(look.file.path)
-        inside = [path.relative_to(folder) for folder in self.scan.folders if path.is_relative_to(folder)]
-        for name in (*inside, Path(path.name)):
-            if str(name) in vectors and len(look.moments) == 1:
-                return normalize(vectors.features([name])[:].float(), dim=1).numpy()
-        return None
+        id = self._ids.get(look.file.path)
+        if id is None or len(look.moments) != 1:
+            return None
+        return normalize(vectors.features([Path(id)])[:].float(), dim=1).numpy()
 
 
 def _same(known: File, file: File) -> bool:

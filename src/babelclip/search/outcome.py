@@ -15,6 +15,7 @@ class Report:
 
     Attributes:
         new, changed, moved, removed, unchanged: numbers of files; moved ones were not opened.
+        kept: those of the unchanged, moved and copied ones that keep their vectors although others were given.
         skipped: all that is skipped now, found in this run or before.
         others: files of other kinds in the folders.
         incomplete: videos of which not all could be read.
@@ -29,6 +30,7 @@ class Report:
     moved: int = 0
     removed: int = 0
     unchanged: int = 0
+    kept: int = 0
     skipped: list[Skipped] = field(default_factory=list)
     others: int = 0
     incomplete: list[str] = field(default_factory=list)
