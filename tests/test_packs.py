@@ -11,7 +11,7 @@ import babelclip
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders import encode_tokens, load_encoder
 from babelclip.encoders.frozen import FrozenTextTower
-from babelclip.errors import BabelclipError, FormatError, ModelError, SettingError, UnknownNameError
+from babelclip.errors import BabelclipError, DataError, FormatError, ModelError, SettingError, UnknownNameError
 from babelclip.packs import (
     Polyglot,
     install_pack,
@@ -158,6 +158,12 @@ def test_languages_that_are_not_there_are_named(polyglot, packs):
     with pytest.raises(SettingError, match="two packs for 'de'"):
         polyglot.install(packs["de"])
     assert polyglot.install(packs["de"], replace=True).languages == polyglot.languages
+
+
+@pytest.mark.parametrize("language", [None, "en", "de"])
+def test_a_text_with_half_of_a_surrogate_pair_is_named(polyglot, language):
+    with pytest.raises(DataError, match=r"the text 'gr\\udcfcn' holds half of a surrogate pair"):
+        polyglot.encode_texts(["grün", "gr\udcfcn"], language=language)
 
 
 @pytest.mark.parametrize("name", ["sw.babelpack", "sw"])

@@ -124,6 +124,9 @@ def test_mistakes_end_with_the_way_out(call, photos, packs, tmp_path):
     assert (code, "nothing to search for" in error) == (1, True)
     code, _, error = call("search", "a", "--since", "May")
     assert (code, "since is 'May'. Write a day as 2024-05-01" in error) == (1, True)
+    for texts in (["gr\udcfcn"], ["a", "--minus", "gr\udcfcn"]):  # how Python reads bytes that are not UTF-8
+        code, _, error = call("search", *texts)
+        assert (code, r"the text 'gr\udcfcn' is not UTF-8" in error) == (1, True)
     code, _, error = call("search", "--image", tmp_path / "gone.png")
     assert (code, "there is no such picture" in error) == (1, True)
     code, _, error = call("index", photos, "--model", "pictoclip")

@@ -24,6 +24,18 @@ def file_state(file: Path) -> tuple[int, int] | None:
     return found.st_size, found.st_mtime_ns
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a text or a name can be written as UTF-8: it holds no half of a surrogate pair.
+
+    Such halves are also Python's stand-in for bytes of names and arguments that are no UTF-8.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def write_whole(file: Path, content: str | bytes) -> None:
     """Write a file under a temporary name, sync it, and rename it into place; folders are made as needed.
 

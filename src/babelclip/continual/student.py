@@ -130,6 +130,7 @@ class Student:
 
         Raises:
             UnknownNameError: the language has not been learnt.
+            DataError: a text holds half of a surrogate pair.
         """
         return self.learnt.encode(self.encoder, texts, language, snapshot=snapshot and language is not None)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from babelclip.data.vectors import ImageVectors
 from babelclip.errors import DataError
+from babelclip.files import is_utf8
 from babelclip.languages import normalise_tag
 
 Images = Path | ImageVectors
@@ -192,7 +193,7 @@ def find_problem(text: str) -> str:
         return "is empty"
     if "\0" in text:
         return "holds a NUL character"
-    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+    if not is_utf8(text):
         return "holds half of a surrogate pair"
     if not text[0].isalnum() and all(unicodedata.category(letter)[0] in "CZ" for letter in text):
         return "holds nothing that can be seen"

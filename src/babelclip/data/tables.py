@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from babelclip.errors import DataError
+from babelclip.files import is_utf8
 
 Row = tuple[int, dict[str, str]]
 SUFFIXES = (".tsv", ".csv", ".jsonl")
@@ -178,7 +179,7 @@ def _jsonl(file: Path, text: str) -> Iterator[Row]:
                 "expected an object whose values are all texts", file=file, line=number, fix="Write one object a line."
             )
         for name, value in row.items():
-            if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+            if "\0" in value or not is_utf8(value):
                 raise DataError(
                     f"{name!r} holds a NUL character or half of a surrogate pair",
                     file=file, line=number, fix="Correct the escape (\\u0000, \\ud800 to \\udfff).",

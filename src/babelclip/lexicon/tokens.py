@@ -10,6 +10,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from babelclip.encoders.frame import Frame
+from babelclip.errors import DataError
+from babelclip.files import is_utf8
 
 CHUNK = 8192  # texts that are tokenised at a time, on all cores
 
@@ -85,7 +87,16 @@ class Tokens:
 
 
 def tokenise(tokenizer: Tokenizer, texts: Sequence[str]) -> Tokens:
-    """Cut texts, on all cores (TOKENIZERS_PARALLELISM=false keeps to one)."""
+    """Cut texts, on all cores (TOKENIZERS_PARALLELISM=false keeps to one).
+
+    Raises:
+        DataError: a text holds half of a surrogate pair.
+    """
+    for text in texts:
+        if not is_utf8(text):
+            raise DataError(
+                f"the text {text!r} holds half of a surrogate pair", fix="Read it as UTF-8, or correct the escape."
+            )
     ids: list[Tensor] = []
     lengths: list[int] = []
     for start in range(0, len(texts), CHUNK):

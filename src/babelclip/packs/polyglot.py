@@ -159,6 +159,7 @@ class Polyglot:
         Raises:
             UnknownNameError: a language is not installed.
             SettingError: the number of languages is not that of the texts, or a pack cannot be routed to.
+            DataError: a text holds half of a surrogate pair.
         """
         return self.encode_chosen(texts, self.choose(texts, language=language, blend=blend))
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from babelclip.errors import BabelclipError, DataError, FormatError, SettingError, UnknownNameError
+from babelclip.files import is_utf8
 from babelclip.search.items import Item, Skipped
 from babelclip.search.store import FORMAT, About
 
@@ -76,10 +77,8 @@ def stacked(items: Sequence[Item], skipped: Sequence[Skipped], dim: int, place: 
     """
     fix = "Index these files again with the model of the index."
     for path in {item.file.path for item in items} | {one.file.path for one in skipped}:
-        try:
-            path.encode()
-        except UnicodeEncodeError as error:
-            raise DataError(f"the name {path!r} is not Unicode", file=place, fix="Rename the file.") from error
+        if not is_utf8(path):
+            raise DataError(f"the name {path!r} is not Unicode", file=place, fix="Rename the file.")
     ids: set[str] = set()
     for item in items:
         if item.vector.shape != (dim,):

@@ -20,6 +20,7 @@ from torch.nn.functional import normalize
 
 from babelclip.encoders.pictures import open_picture
 from babelclip.errors import FormatError, SettingError
+from babelclip.files import is_utf8
 from babelclip.languages import normalise_tag
 from babelclip.packs.polyglot import AUTO, Polyglot
 from babelclip.packs.router import Reason, Route
@@ -66,10 +67,15 @@ class Query:
         """Refuse what cannot be searched for.
 
         Raises:
-            SettingError: nothing is wanted, or too many results.
+            SettingError: nothing is wanted, a text is not UTF-8, or too many results.
         """
         if not (self.text.strip() or self.pictures or self.like):
             raise SettingError("nothing to search for", fix="Give a text, a picture, or both.")
+        for text in self.texts:
+            if not is_utf8(text):
+                raise SettingError(
+                    f"the text {text!r} is not UTF-8", fix="Type it in a terminal or file that is UTF-8."
+                )
         if not 1 <= self.k <= MOST:
             raise SettingError(f"k is {self.k}", fix=f"Ask for 1 to {MOST:,} results.")
 
@@ -118,7 +124,8 @@ class Searcher:
         """Answer several queries; their texts go through the tower together.
 
         Raises:
-            SettingError: nothing is asked for, or a language must be given because a pack cannot be recognised.
+            SettingError: nothing is asked for, a text is not UTF-8, or a language must be given because a pack cannot
+                be recognised.
             UnknownNameError: a language is not installed, or a row is not in the index.
             DataError: a picture cannot be opened.
         """

@@ -13,6 +13,7 @@ from babelclip.encoders.pictures import HEIC_SUFFIXES, known_formats
 from babelclip.encoders.pictures import SUFFIXES as PICTURES
 from babelclip.encoders.videos import SUFFIXES as VIDEOS
 from babelclip.errors import DataError
+from babelclip.files import is_utf8
 from babelclip.search.items import File, Skipped
 
 NEEDS_HEIC = "HEIC pictures need"
@@ -86,7 +87,7 @@ class Scan:
             self.others += 1
             return None
         path = Path(entry.path)
-        if not _is_utf8(entry.path):
+        if not is_utf8(entry.path):
             self._skip(path, "its name is not UTF-8")
             return None
         found = entry.stat()
@@ -130,14 +131,6 @@ def scan(folders: Sequence[Path]) -> Scan:
                 fix="Correct the path; if a drive is not mounted, mount it (what was indexed there is kept).",
             )  # fmt: skip
     return Scan([Path(os.path.abspath(folder)) for folder in folders])  # noqa: PTH100 - links stay links
-
-
-def _is_utf8(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:  # Python's stand-in for bytes that are no UTF-8
-        return False
-    return True
 
 
 def _printable(path: Path) -> str:
