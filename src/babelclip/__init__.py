@@ -15,7 +15,10 @@ __version__ = "0.1.0"
 
 # Public names and where they live; imported when they are asked for, so that `import babelclip` needs no torch.
 _HOME = {
+    "Answer": "babelclip.search.query",
     "BabelclipError": "babelclip.errors",
+    "Filter": "babelclip.search.items",
+    "Hit": "babelclip.search.items",
     "Pack": "babelclip.packs",
     "Polyglot": "babelclip.packs",
     "Query": "babelclip.search.query",
@@ -32,8 +35,9 @@ _HOME = {
     "read_results": "babelclip.evaluation",
 }
 __all__ = [
-    "BabelclipError", "Pack", "Polyglot", "Query", "Searcher", "Student", "TaskSettings", "__version__",
-    "index_folders", "learn_pack", "load", "load_pack", "open_store", "read_captions", "read_results", "save_pack",
+    "Answer", "BabelclipError", "Filter", "Hit", "Pack", "Polyglot", "Query", "Searcher", "Student", "TaskSettings",
+    "__version__", "index_folders", "learn_pack", "load", "load_pack", "open_store", "read_captions", "read_results",
+    "save_pack",
 ]  # fmt: skip
 
 
