@@ -363,6 +363,9 @@ def test_scan_reads_each_folder_once(place):
     assert files == sorted(files)
     with pytest.raises(DataError, match="is no folder"):
         scan([place / "b" / "red.png"])
+    (place / "caf\udce9").mkdir()
+    with pytest.raises(DataError, match=r"the path '.*caf\\udce9' is not UTF-8"):
+        scan([place / "caf\udce9"])
 
 
 @pytest.mark.parametrize("link", ["a_link", "real/a_link"])

@@ -127,6 +127,8 @@ def test_mistakes_end_with_the_way_out(call, photos, packs, tmp_path):
     for texts in (["gr\udcfcn"], ["a", "--minus", "gr\udcfcn"]):  # how Python reads bytes that are not UTF-8
         code, _, error = call("search", *texts)
         assert (code, r"the text 'gr\udcfcn' is not UTF-8" in error) == (1, True)
+    code, _, error = call("search", "a", "--in", "gr\udcfcn")
+    assert (code, r"the folder is 'gr\udcfcn'. Give the path of a folder" in error) == (1, True)
     code, _, error = call("search", "--image", tmp_path / "gone.png")
     assert (code, "there is no such picture" in error) == (1, True)
     code, _, error = call("index", photos, "--model", "pictoclip")

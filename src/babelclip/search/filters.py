@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from babelclip.errors import SettingError, UnknownNameError
+from babelclip.files import is_utf8
 from babelclip.search.items import PICTURE, VIDEO, Filter, Kind
 
 
@@ -25,7 +26,7 @@ def make_filter(folders: Sequence[str], since: str | None, before: str | None, k
         UnknownNameError: there is no such kind.
     """
     for folder in folders:
-        if "\0" in folder or not folder:
+        if "\0" in folder or not folder or not is_utf8(folder):
             raise SettingError(f"the folder is {folder!r}", fix="Give the path of a folder.")
     absolute = tuple(Path(os.path.abspath(folder)).as_posix() for folder in folders)  # noqa: PTH100 - links stay links
     return Filter(absolute, _day(since, "since"), _day(before, "before"), _kind(kind))

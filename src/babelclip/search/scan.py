@@ -118,7 +118,8 @@ def scan(folders: Sequence[Path]) -> Scan:
     """Return what lies in some folders, their folders included; links are followed, none in a circle.
 
     Raises:
-        DataError: one of the folders is not there, is none or cannot be reached, so that nothing is taken for deleted.
+        DataError: one of the folders is not there, is none or cannot be reached, so that nothing is taken for deleted;
+            or its path is not UTF-8.
     """
     for folder in folders:
         try:
@@ -130,7 +131,11 @@ def scan(folders: Sequence[Path]) -> Scan:
                 f"the folder {found}", file=folder,
                 fix="Correct the path; if a drive is not mounted, mount it (what was indexed there is kept).",
             )  # fmt: skip
-    return Scan([Path(os.path.abspath(folder)) for folder in folders])  # noqa: PTH100 - links stay links
+    absolute = [os.path.abspath(folder) for folder in folders]  # noqa: PTH100 - links stay links
+    for path in absolute:
+        if not is_utf8(path):
+            raise DataError(f"the path {path!r} is not UTF-8", fix="Rename the folder.")
+    return Scan([Path(path) for path in absolute])
 
 
 def _printable(path: Path) -> str:
