@@ -187,15 +187,13 @@ def test_interrupted_anywhere_it_ends_with_the_same_bits(tiny, english, tmp_path
     with pytest.raises(SettingError, match="learning_rate was 0.001, is 0.5"):
         tune_english(tiny, english, dataclasses.replace(SHORT, learning_rate=0.5), validation=held_out,
                      checkpoints=checkpoints)  # fmt: skip
-    other = read_captions(english.captions[0].image.parent / "de.tsv", "de")
-    with pytest.raises(SettingError, match="data was"):
-        tune_english(tiny, other, SHORT, validation=held_out, checkpoints=checkpoints)
     for caption in english.captions:  # other pictures of the same names
         Image.new("RGB", (20, 20), "orange").save(tmp_path / caption.image.name)
-    moved = [dataclasses.replace(caption, image=tmp_path / caption.image.name) for caption in english.captions]
-    with pytest.raises(SettingError, match="data was"):
-        tune_english(tiny, dataclasses.replace(english, captions=tuple(moved)), SHORT, validation=held_out,
-                     checkpoints=checkpoints)  # fmt: skip
+    moved = tuple(dataclasses.replace(caption, image=tmp_path / caption.image.name) for caption in english.captions)
+    texts = read_captions(english.captions[0].image.parent / "de.tsv", "de")
+    for other in (texts, dataclasses.replace(english, captions=moved)):
+        with pytest.raises(SettingError, match="data was"):
+            tune_english(tiny, other, SHORT, validation=held_out, checkpoints=checkpoints)
 
 
 @pytest.fixture(scope="module")
