@@ -166,6 +166,12 @@ def test_a_text_with_half_of_a_surrogate_pair_is_named(polyglot, language):
         polyglot.encode_texts(["grün", "gr\udcfcn"], language=language)
 
 
+def test_a_language_is_removed_however_its_tag_is_written_but_never_the_base_models_own(polyglot):
+    assert polyglot.remove(" DE").languages == [tag for tag in polyglot.languages if tag != "de"]
+    with pytest.raises(SettingError, match="'en' is the base model's own language and cannot be removed. Name an inst"):
+        polyglot.remove("EN")
+
+
 @pytest.mark.parametrize("name", ["sw.babelpack", "sw"])
 @pytest.mark.parametrize("tag", ["de", "uk", "fr"])
 def test_a_pack_comes_back_from_disk_bit_for_bit(tiny, empty, packs, tmp_path, tag, name):

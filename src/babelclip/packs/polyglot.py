@@ -134,9 +134,15 @@ class Polyglot:
 
         Raises:
             UnknownNameError: it is not installed.
+            SettingError: it is the base model's own.
         """
-        self._known(language)
-        kept = [one for tag, one in self.packs.items() if tag != language]
+        tag = self._known(language)
+        if tag == NATIVE:
+            raise SettingError(
+                f"{NATIVE!r} is the base model's own language and cannot be removed",
+                fix=f"Name an installed one: {', '.join(self.packs) or '(none)'}.",
+            )
+        kept = [pack for one, pack in self.packs.items() if one != tag]
         return Polyglot(self.encoder, self.base, kept, tower=self.tower)
 
     def with_tower(self, tower: PlainTower | None) -> Polyglot:
