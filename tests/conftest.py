@@ -34,7 +34,7 @@ from babelclip.benchmarks.prepare import Where
 from babelclip.data import Corpus, Examples, Teacher, read_captions
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders import DualEncoder, load_encoder
-from babelclip.encoders.load import _ASSETS
+from babelclip.encoders.names import ASSETS
 from babelclip.lexicon import read_multilingual
 from babelclip.search.open import open_store
 from babelclip.search.store import VectorStore
@@ -64,7 +64,7 @@ def one_core() -> Iterator[None]:
 def tiny_folder(tmp_path_factory) -> Path:
     """An ordinary CLIPModel folder: width 32, 2 layers, 16 px."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    tokenizer = AutoTokenizer.from_pretrained(_ASSETS / "pictoclip")
+    tokenizer = AutoTokenizer.from_pretrained(ASSETS / "pictoclip")
     shared = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 2}
     text = {**shared, "vocab_size": len(tokenizer), "bos_token_id": tokenizer.bos_token_id,
             "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.eos_token_id}  # fmt: skip
@@ -191,7 +191,7 @@ def pictoclip() -> babelclip.Student:
 def pictoclip_scores(pictoclip, openmoji_folder) -> dict[str, float]:
     """English scores of the untouched built-in model on the held-out concepts."""
     test = pictoclip.examples("en", openmoji_folder / "en.test.tsv")
-    size = sum(file.stat().st_size for file in (_ASSETS / "pictoclip").iterdir())
+    size = sum(file.stat().st_size for file in (ASSETS / "pictoclip").iterdir())
     return pictoclip.evaluate(test) | {"gallery": len(test.files), "bytes": size}
 
 

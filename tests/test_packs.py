@@ -24,6 +24,7 @@ from babelclip.packs import (
     remove_pack,
     save_pack,
 )
+from babelclip.packs.installed import base_of, begin_folder
 from babelclip.packs.quantise import pack_rows, unpack_rows
 from babelclip.packs.store import pack_files
 from babelclip.packs.verify import verify_polyglot
@@ -256,6 +257,14 @@ def test_a_folder_of_packs_is_as_it_was_after_a_language_has_gone(tiny, empty, p
     (tmp_path / "photo.jpg").write_text("precious")
     with pytest.raises(SettingError, match="is no folder of packs"):
         install_pack(tmp_path, packs["de"], tiny)
+
+
+def test_packs_of_the_built_in_model_name_it_whatever_lies_in_the_working_folder(pictoclip, tmp_path, monkeypatch):
+    (tmp_path / "pictoclip").mkdir()
+    monkeypatch.chdir(tmp_path)
+    begin_folder(tmp_path / "mine", pictoclip.encoder)
+    assert base_of(tmp_path / "mine") == "pictoclip"
+    assert load_polyglot(tmp_path / "mine", device="cpu").languages == ["en"]
 
 
 def test_a_pack_for_another_base_model_is_refused(tiny, deep_folder, packs, tmp_path):

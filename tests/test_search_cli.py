@@ -114,6 +114,15 @@ def test_a_language_that_comes_later_needs_no_new_index(call, photos, packs, tin
     assert (code, "Language: German (de), as told" in out) == (0, True)
 
 
+def test_a_folder_named_as_the_built_in_model_does_not_take_its_place(call, photos, tmp_path, monkeypatch):
+    (tmp_path / "pictoclip").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert call("index", photos)[0] == 0
+    code, out, error = call("search", "a red square", "--json")
+    assert (code, error) == (0, "")
+    assert "photos" in out
+
+
 def test_mistakes_end_with_the_way_out(call, photos, packs, tmp_path):
     code, _, error = call("search", "a red square")
     assert (code, "babelclip index FOLDER" in error) == (1, True)

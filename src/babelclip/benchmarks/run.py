@@ -25,6 +25,7 @@ from babelclip.benchmarks.prepare import Prepared, Where, prepare
 from babelclip.benchmarks.side_by_side import run_side_by_side
 from babelclip.continual import code_fingerprint, data_fingerprint
 from babelclip.continual.record import examples_of
+from babelclip.encoders.names import name_for_others
 from babelclip.errors import FormatError, SettingError
 from babelclip.evaluation import Base, Results, write_results
 from babelclip.files import remove_temporaries, write_whole
@@ -88,7 +89,7 @@ def run_bench(plan: Plan, where: Where, out: Path, *, jobs: int = 1, listener: L
         results = Results(
             version=__version__, code=code_fingerprint(), data=prepared.data,
             base=Base(
-                name=_last_part(prepared.student.encoder.name), fingerprint=prepared.student.encoder.fingerprint,
+                name=name_for_others(prepared.student.encoder.name), fingerprint=prepared.student.encoder.fingerprint,
                 lexicon=_lexicon_name(plan, prepared),
             ),
             runs=[run for job in _finished(out, todo) for run in read_run(out / "runs" / job / RUN) or []],
@@ -97,17 +98,12 @@ def run_bench(plan: Plan, where: Where, out: Path, *, jobs: int = 1, listener: L
     return results
 
 
-def _last_part(name: str) -> str:
-    """A model's name; of a folder its last part, because where it lies is nobody's business."""
-    return Path(name).name if Path(name).is_dir() else name
-
-
 def _lexicon_name(plan: Plan, prepared: Prepared) -> str:
     """What results call the words: ``own``, or a multilingual lexicon with its fingerprint."""
     lexicon = prepared.student.lexicon
     if not isinstance(lexicon, MultilingualLexicon):
         return plan.lexicon
-    return f"{_last_part(plan.lexicon)} {lexicon.fingerprint}"
+    return f"{name_for_others(plan.lexicon)} {lexicon.fingerprint}"
 
 
 def _jobs(plan: Plan, languages: list[str], methods: list[str]) -> list[Job]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from babelclip.cli.console import quieten
 from babelclip.config import DEFAULT_MODEL
+from babelclip.encoders.names import name_anywhere
 from babelclip.search.store import VectorStore
 
 if TYPE_CHECKING:
@@ -41,8 +42,7 @@ def place_of(store: str | None) -> str:
 def model_of(store: VectorStore, place: Place) -> str:
     """Name of the model that was asked for, or that the index was made with; a folder by its whole path."""
     about = store.about()
-    name = place.model or (about.model if about else DEFAULT_MODEL)
-    return str(Path(name).resolve()) if Path(name).is_dir() else name
+    return name_anywhere(place.model or (about.model if about else DEFAULT_MODEL))
 
 
 def load_model(store: VectorStore, place: Place) -> Polyglot:

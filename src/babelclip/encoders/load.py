@@ -18,13 +18,12 @@ from babelclip.encoders.families import OPEN_CLIP
 from babelclip.encoders.headers import weight_files
 from babelclip.encoders.hub import HubName, fetch_model
 from babelclip.encoders.model_config import CONFIG
+from babelclip.encoders.names import folder_of
 from babelclip.encoders.open_clip import OpenClipEncoder, is_open_clip
 from babelclip.encoders.siglip import Siglip2Encoder, SiglipEncoder
 from babelclip.encoders.videos import FRAMES
 from babelclip.errors import ModelError, SettingError
 from babelclip.registry import Registry
-
-_ASSETS = Path(__file__).parent.parent / "assets"
 
 Loader = Callable[..., DualEncoder]
 FAMILIES: Registry[Loader] = Registry(
@@ -82,16 +81,14 @@ def local_folder(name: str | Path) -> Path | None:
     Raises:
         ModelError: the name is a path, and there is no such folder.
     """
-    source = _ASSETS / DEFAULT_MODEL if str(name) == DEFAULT_MODEL else Path(name)
-    if source.is_dir():
-        return source
-    if HubName.read(str(name)) is None:
+    folder = folder_of(name)
+    if folder is None and HubName.read(str(name)) is None:
         raise ModelError(
             f"there is no folder {str(name)!r}",
             fix=f"Give a folder of a model, a hub id (owner/name, or owner/name@revision), or {DEFAULT_MODEL!r} for "
             "the built-in model.",
         )
-    return None
+    return folder
 
 
 def hub_name(name: str) -> HubName:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from babelclip import __version__
-from babelclip.export.facts import base_name
+from babelclip.encoders.names import name_for_others
 from babelclip.export.leaving import check_family
 from babelclip.languages import NATIVE, language_name
 
@@ -50,7 +50,7 @@ def write_card(encoder: DualEncoder, leavings: Sequence[Leaving], usage: Usage) 
     tags = [tag for one in leavings for tag in one.languages]
     cards = {card.language: card for one in leavings for card in one.cards}
     shared = any(one.shared for one in leavings)
-    base, kind = base_name(encoder), check_family(encoder).architecture.removesuffix("Model")
+    base, kind = name_for_others(encoder.name), check_family(encoder).architecture.removesuffix("Model")
     names = [language_name(tag) for tag in tags]
     lines = [
         "---", "language:", *(f"- {json.dumps(tag)}" for tag in tags), f"library_name: {usage.library}",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from babelclip import __version__
+from babelclip.encoders.names import name_for_others
 from babelclip.errors import FormatError
 from babelclip.packs.card import PackCard
 
@@ -44,11 +45,6 @@ class ExportFacts(BaseModel):
     cards: list[PackCard]
 
 
-def base_name(encoder: DualEncoder) -> str:
-    """Return what others call a base model: where its folder lies is nobody's business."""
-    return Path(encoder.name).name if Path(encoder.name).is_dir() else encoder.name
-
-
 def write_facts(
     encoder: DualEncoder, leavings: Sequence[Leaving], to: str, folders: dict[str, str], place: Path
 ) -> None:
@@ -65,7 +61,7 @@ def write_facts(
         OSError: it cannot be written to.
     """
     made = ExportFacts(
-        version=__version__, to=to, base={"name": base_name(encoder), "fingerprint": encoder.fingerprint},
+        version=__version__, to=to, base={"name": name_for_others(encoder.name), "fingerprint": encoder.fingerprint},
         folders=folders, shared=any(one.shared for one in leavings),
         cards=[card.model_copy(update={"files": {}}) for one in leavings for card in one.cards],
     )  # fmt: skip

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders import DEFAULT_MODEL, FRAMES, DualEncoder, load_encoder
+from babelclip.encoders.names import name_anywhere
 from babelclip.errors import FormatError, ModelError, SettingError, UnknownNameError
 from babelclip.files import remove_temporaries, write_whole
 from babelclip.languages import normalise_tag
@@ -156,8 +157,8 @@ def begin_folder(folder: Path, encoder: DualEncoder) -> None:
         BabelclipError: the place cannot be written to.
     """
     if not is_polyglot(folder):
-        name = str(Path(encoder.name).resolve()) if Path(encoder.name).is_dir() else encoder.name
-        content = _PolyglotFile(format=FORMAT, base=_Base(name=name, fingerprint=encoder.fingerprint))
+        base = _Base(name=name_anywhere(encoder.name), fingerprint=encoder.fingerprint)
+        content = _PolyglotFile(format=FORMAT, base=base)
         write_whole(folder / POLYGLOT, json.dumps(content.model_dump(), ensure_ascii=False, indent=1) + "\n")
 
 

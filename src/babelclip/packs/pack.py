@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from torch import Tensor
 from babelclip.acquirers import Acquirer, Acquirers, Learnt
 from babelclip.acquirers.by_language import ByLanguage
 from babelclip.encoders import DualEncoder
+from babelclip.encoders.names import name_for_others
 from babelclip.errors import SettingError, UnknownNameError
 from babelclip.lexicon import Lexicon, MultilingualLexicon, Vocabulary
 from babelclip.lexicon.store import fingerprint_tokenizer
@@ -92,10 +92,9 @@ class Pack:
 
 
 def describe_base(encoder: DualEncoder, base: Lexicon) -> BaseModelCard:
-    """Return what packs say of a base model; of a folder its last part, because where it lies is nobody's business."""
-    name = Path(encoder.name).name if Path(encoder.name).is_dir() else encoder.name
+    """Return what packs say of a base model."""
     return BaseModelCard(
-        name=name, fingerprint=encoder.fingerprint, tokenizer=fingerprint_tokenizer(base),
+        name=name_for_others(encoder.name), fingerprint=encoder.fingerprint, tokenizer=fingerprint_tokenizer(base),
         shape=asdict(encoder.text_tower.shape),
     )  # fmt: skip
 
