@@ -1,3 +1,6 @@
+import json
+import shutil
+
 import pytest
 import torch
 
@@ -8,6 +11,7 @@ from babelclip.data.examples import base_lexicon
 from babelclip.encoders import encode_tokens
 from babelclip.errors import FormatError, ModelError, SettingError
 from babelclip.evaluation import METRICS
+from babelclip.lexicon.store import LEXICON
 
 
 @pytest.fixture
@@ -101,6 +105,36 @@ def test_a_failed_task_changes_nothing(tiny, examples, quick):
     with pytest.raises(SettingError, match="the data is in 'de', but the language given is 'ru'"):
         student.learn("ru", examples["de"], settings=quick)
     assert student.lexicon is before
+
+
+def test_the_base_model_of_a_learnt_folder_is_found_from_any_working_folder(tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tiny_folder.parent)
+    babelclip.load(tiny_folder.name, device="cpu").save(tmp_path / "learnt")
+    monkeypatch.chdir(tmp_path)
+    assert babelclip.load("learnt", device="cpu").encoder.name == str(tiny_folder)
+
+
+@pytest.mark.parametrize("named", ["tiny", "../tiny"])
+def test_a_base_model_that_was_named_by_a_relative_path_is_found_beside_what_was_learnt(
+    tiny, tiny_folder, tmp_path, monkeypatch, named
+):
+    shutil.copytree(tiny_folder, tmp_path / "work" / "tiny")
+    learnt = tmp_path / "work" / "learnt"
+    babelclip.Student(tiny).save(learnt)
+    content = json.loads((learnt / LEXICON).read_text())
+    (learnt / LEXICON).write_text(json.dumps(content | {"base": named}))
+    monkeypatch.chdir(tmp_path)
+    assert babelclip.load("work/learnt", device="cpu").encoder.fingerprint == tiny.fingerprint
+
+
+def test_a_learnt_folder_that_is_saved_again_names_where_its_base_model_lies_now(tiny, tiny_folder, tmp_path):
+    moved = shutil.copytree(tiny_folder, tmp_path / "before")
+    babelclip.load(moved, device="cpu").save(tmp_path / "learnt")
+    moved = moved.rename(tmp_path / "moved")
+    with pytest.raises(ModelError, match=r"for good, in Python: babelclip.load\(FOLDER, base=\.\.\.\)\.save\(FOLDER\)"):
+        babelclip.load(tmp_path / "learnt", device="cpu")
+    babelclip.load(tmp_path / "learnt", base=moved, device="cpu").save(tmp_path / "learnt")
+    assert babelclip.load(tmp_path / "learnt", device="cpu").encoder.fingerprint == tiny.fingerprint
 
 
 def test_a_learnt_folder_needs_its_own_base_model(tiny, examples, quick, tmp_path):

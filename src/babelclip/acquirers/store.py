@@ -20,6 +20,7 @@ from babelclip.acquirers.base import Acquirers
 from babelclip.acquirers.kinds import KINDS
 from babelclip.acquirers.learnt import Learnt
 from babelclip.encoders import DualEncoder
+from babelclip.encoders.names import name_anywhere
 from babelclip.errors import FormatError
 from babelclip.lexicon import Lexicon
 from babelclip.lexicon.store import load_lexicon, pack_lexicon, read_lexicon_file
@@ -39,7 +40,7 @@ def pack_learnt(learnt: Learnt, base: Lexicon, encoder: DualEncoder) -> dict[str
     if learnt.remembered:
         beside[REMEMBERED] = _as_bytes(learnt.remembered)
     return pack_lexicon(
-        learnt.lexicon, base, base_name=encoder.name, fingerprint=encoder.fingerprint,
+        learnt.lexicon, base, base_name=name_anywhere(encoder.name), fingerprint=encoder.fingerprint,
         shape=asdict(encoder.text_tower.shape), beside=beside,
     )  # fmt: skip
 

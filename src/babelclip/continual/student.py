@@ -15,6 +15,7 @@ from babelclip.data import Cache, Corpus, Examples, Teacher, read_captions, user
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders import DEFAULT_MODEL, FRAMES, DualEncoder, load_encoder
 from babelclip.encoders.base import Progress
+from babelclip.encoders.names import folder_of
 from babelclip.errors import ModelError, SettingError
 from babelclip.evaluation import retrieval_scores
 from babelclip.languages import normalise_tag
@@ -214,12 +215,21 @@ def load(
         raise SettingError(
             f"{str(model)!r} has words of its own, and a lexicon is given too", fix="Leave the lexicon away."
         )
-    named = read_lexicon_file(folder).base
+    base = base or _base_of(folder)
     try:
-        encoder = load_encoder(base or named, device=device, frames=frames)
+        encoder = load_encoder(base, device=device, frames=frames)
     except ModelError as error:
         raise ModelError(
-            f"the base model of {str(model)!r}, {str(base or named)!r}, cannot be loaded: {error.what}",
-            fix="Say where it lies now: base=... in Python, --base in `babelclip evaluate`.",
+            f"the base model of {str(model)!r}, {str(base)!r}, cannot be loaded: {error.what}",
+            fix="Say where it lies now: base=... in Python, --base in `babelclip evaluate`; and for good, in Python: "
+            "babelclip.load(FOLDER, base=...).save(FOLDER).",
         ) from error
     return Student(encoder, load_learnt(folder, base_lexicon(encoder), encoder, plug=plug), Teacher(encoder, cache))
+
+
+def _base_of(folder: Path) -> str:
+    """The base model of a learnt folder; a relative path that leads nowhere from here is looked for beside it."""
+    named, here = read_lexicon_file(folder).base, folder.resolve()
+    if folder_of(named) is not None:
+        return named
+    return str(next((place / named for place in (here, here.parent) if (place / named).is_dir()), named))
