@@ -9,6 +9,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import runpy
+import subprocess
 import sys
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -42,6 +43,13 @@ def command_line(*arguments) -> None:
     """``python -m babelclip ...``"""
     sys.argv = [str(Path(sys.executable).with_name("__main__.py")), *map(str, arguments)]
     runpy.run_module("babelclip", run_name="__main__", alter_sys=True)
+
+
+def dead_process() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
 
 
 def _run(target, arguments, said: Path, environment: dict[str, str]) -> None:

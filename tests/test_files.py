@@ -3,7 +3,8 @@ import os
 import pytest
 
 from babelclip.errors import BabelclipError
-from babelclip.files import sha256, write_whole
+from babelclip.files import remove_temporaries, sha256, write_whole
+from forks import dead_process
 
 
 def test_a_file_is_written_whole_with_its_folders(tmp_path):
@@ -29,3 +30,12 @@ def test_a_failed_write_leaves_what_was_there_and_says_what_to_do(tmp_path, monk
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     with pytest.raises(BabelclipError, match="cannot be written"):
         write_whole(file / "below" / "a.txt", "x")
+
+
+def test_what_another_living_process_is_writing_stays(tmp_path):
+    gone = [f".a.json.{number}.tmp" for number in (dead_process(), os.getpid(), 10**30)]
+    living = [f".a.json.{os.getppid()}.tmp", ".b.1.tmp"]
+    for name in (*gone, *living, ".of another program.tmp"):
+        (tmp_path / name).write_text("half")
+    remove_temporaries(tmp_path)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([*living, ".of another program.tmp"])

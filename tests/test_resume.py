@@ -20,7 +20,7 @@ from babelclip.data.examples import base_lexicon
 from babelclip.errors import BabelclipError, FormatError, SettingError
 from babelclip.methods import Method, Stack, compose
 from babelclip.training import Checkpoints, JsonlLog, Validation, train_task
-from forks import finish, start
+from forks import dead_process, finish, start
 
 
 class PowerCutError(Exception):
@@ -198,7 +198,7 @@ def test_a_full_disk_is_an_error_of_the_log_too(tiny, examples, quick):
 
 
 def test_what_a_dead_process_left_half_written_is_removed(tmp_path):
-    half = tmp_path / ".00000007.123.tmp"
+    half = tmp_path / f".00000007.{dead_process()}.tmp"
     half.mkdir()
     (half / "tensors.safetensors").write_bytes(b"half")
     assert Checkpoints(tmp_path).latest({}) is None

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from babelclip.errors import BabelclipError, FormatError
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp", re.DOTALL)
 
 
 def file_state(file: Path) -> tuple[int, int] | None:
@@ -132,14 +134,33 @@ def remove_folder(folder: Path) -> None:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Remove what processes that died in the middle of writing into ``folder`` left behind."""
+    """Remove what processes that died in the middle of writing into ``folder`` left behind.
+
+    What another living process is writing stays. What bears the number of this one goes: in a container a process is
+    started again under the number of the one that died.
+    """
     for left in folder.glob(".*.tmp"):
-        shutil.rmtree(left) if left.is_dir() else left.unlink()
+        owner = _TEMPORARY.fullmatch(left.name)
+        if owner is not None and not _writes(int(owner[1])):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _temporary(target: Path) -> Path:
     """A hidden name beside the target, of this process alone."""
     return target.with_name(f".{target.name}.{os.getpid()}.tmp")
+
+
+def _writes(process: int) -> bool:
+    """Whether another process lives, as far as the system tells."""
+    if process == os.getpid() or os.name != "posix":  # elsewhere the question would end the process
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True
 
 
 def _write_synced(file: Path, content: str | bytes) -> None:
