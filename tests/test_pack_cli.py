@@ -10,9 +10,10 @@ import torch
 import babelclip
 from babelclip.continual import Gallery, Stage, run_stream
 from babelclip.errors import BabelclipError, FormatError, SettingError
+from babelclip.files import alone
 from babelclip.packs import load_card, load_polyglot
 from babelclip.packs.stream import run_packs
-from babelclip.training import Checkpoints, JsonlLog
+from babelclip.training import Checkpoints, JsonlLog, Workers
 from test_cli import fail_at_step_4, invoke
 
 
@@ -190,3 +191,42 @@ def test_packs_are_a_stream_of_their_own(tiny, stages, quick, examples):
         run_packs(babelclip.Student(tiny), stages, method=["packs", "packs+mla"], settings=quick)
     with pytest.raises(SettingError, match="this one has learnt de. Give the base model"):
         run_packs(student, stages, method="packs", settings=quick)
+
+
+@pytest.mark.parametrize(("out", "more"), [("mine", ()), ("de.babelpack", ()), ("shared", ("--shared",))])
+def test_two_processes_do_not_learn_the_same_at_once(captions, tiny_folder, tmp_path, monkeypatch, out, more):
+    late = []
+
+    def try_too(trainer, step):
+        if step == 1 and not late:
+            with pytest.raises(SettingError, match="another process works on .*Wait until it has ended") as caught:
+                learn(captions, tiny_folder, "de", tmp_path / out, *more)
+            late.append(caught.value)
+        return trainer.settings.learning_rate
+
+    monkeypatch.setattr("babelclip.training.trainer.TaskTrainer.rate", try_too)
+    learn(captions, tiny_folder, "de", tmp_path / out, *more)
+    assert len(late) == 1
+
+
+def test_another_language_is_learnt_beside_one_that_is_being_learnt(captions, tiny_folder, tmp_path):
+    with alone(tmp_path, tmp_path / "mine" / ".de.lock", wait=0):
+        learn(captions, tiny_folder, "ru", tmp_path / "mine")
+        with pytest.raises(SettingError, match=r"another process works on .*de\.babelpack\."):
+            learn(captions, tiny_folder, "de", tmp_path / "mine")
+    assert sorted(entry.name for entry in (tmp_path / "mine").glob(".*")) == []
+
+
+@pytest.mark.parametrize(("written", "more"), [("de.babelpack", ()), ("lexicon.json", ("--shared",))])
+def test_what_another_process_has_finished_is_seen_before_training(
+    captions, tiny_folder, tmp_path, monkeypatch, written, more
+):
+    def finished_meanwhile(device):
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / written).write_text("of another process")
+        return Workers(device)
+
+    monkeypatch.setattr("babelclip.cli.learn.Workers", finished_meanwhile)
+    with pytest.raises(SettingError, match="exists"):
+        learn(captions, tiny_folder, "de", tmp_path / "mine", *more)
+    assert [entry.name for entry in (tmp_path / "mine").iterdir()] == [written]

@@ -11,7 +11,9 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from babelclip.errors import BabelclipError, FormatError
+from filelock import FileLock, Timeout
+
+from babelclip.errors import BabelclipError, FormatError, SettingError
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -143,6 +145,37 @@ def remove_temporaries(folder: Path) -> None:
         owner = _TEMPORARY.fullmatch(left.name)
         if owner is not None and not _writes(int(owner[1])):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+@contextlib.contextmanager
+def alone(work: Path, lock: Path, *, wait: float) -> Iterator[None]:
+    """Hold the right to work on something; the system gives it back when the process ends, however it ends.
+
+    Args:
+        work: file or folder that is worked on, for the message.
+        lock: file that stands for the right; it is removed afterwards.
+        wait: seconds to wait for another process that holds it.
+
+    Raises:
+        SettingError: another process holds it.
+        BabelclipError: the lock cannot be written.
+    """
+    held = FileLock(lock, timeout=wait)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held.acquire()
+    except Timeout as error:
+        raise SettingError(
+            f"another process works on {work}", fix="Wait until it has ended, or choose a new --out."
+        ) from error
+    except OSError as error:
+        raise cannot_write(lock, error) from error
+    try:
+        yield
+    finally:
+        if os.name == "posix":  # elsewhere it goes when it is given back
+            lock.unlink(missing_ok=True)
+        held.release()
 
 
 def _temporary(target: Path) -> Path:

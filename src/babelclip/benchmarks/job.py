@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
 from babelclip.benchmarks.plan import Plan
 from babelclip.benchmarks.prepare import Bar, Prepared
 from babelclip.continual import run_stream
-from babelclip.errors import FormatError, SettingError
+from babelclip.errors import FormatError
 from babelclip.evaluation import Run
-from babelclip.files import remove_temporaries, write_whole
+from babelclip.files import alone, remove_temporaries, write_whole
 from babelclip.methods import compose
 from babelclip.packs.stream import learns_as, run_packs
 from babelclip.training import Checkpoints, JsonlLog, OnStep, StepReport
@@ -86,7 +85,7 @@ def run_stream_of(
     started = time.perf_counter()
     first, methods = jobs[0], [job.method for job in jobs]
     folder = out / "runs" / stream_of(first).key
-    with alone(folder / LOCK, wait=5):  # of a killed run, processes may live on for a second
+    with alone(folder, folder / LOCK, wait=5):  # of a killed run, processes may live on for a second
         remove_temporaries(folder)
         checkpoints = Checkpoints(folder / "checkpoints", note=note)
         with closing(JsonlLog(folder / LOG)) as log:
@@ -126,20 +125,3 @@ def read_run(file: Path) -> list[Run] | None:
         raise FormatError(
             f"damaged ({first['msg']})", file=file, fix="Delete it; the stream will run again."
         ) from error
-
-
-@contextmanager
-def alone(file: Path, *, wait: float) -> Iterator[None]:
-    """Hold a lock that the system gives back when the process ends, however it ends."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(file, timeout=wait)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise SettingError(
-            f"another process works in {file.parent}", fix="Wait until it has ended, or choose a new --out."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()

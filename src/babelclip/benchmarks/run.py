@@ -19,7 +19,7 @@ import torch
 
 from babelclip import __version__
 from babelclip.benchmarks import DATASETS
-from babelclip.benchmarks.job import LOCK, RUN, Job, Listener, alone, put_together, read_run, run_stream_of
+from babelclip.benchmarks.job import LOCK, RUN, Job, Listener, put_together, read_run, run_stream_of
 from babelclip.benchmarks.plan import Plan, order_languages
 from babelclip.benchmarks.prepare import Prepared, Where, prepare
 from babelclip.benchmarks.side_by_side import run_side_by_side
@@ -28,7 +28,7 @@ from babelclip.continual.record import examples_of
 from babelclip.encoders.names import name_for_others
 from babelclip.errors import FormatError, SettingError
 from babelclip.evaluation import Base, Results, write_results
-from babelclip.files import remove_temporaries, write_whole
+from babelclip.files import alone, remove_temporaries, write_whole
 from babelclip.lexicon import MultilingualLexicon
 from babelclip.methods import compose
 from babelclip.training.allocator import keep_freed_memory
@@ -57,7 +57,7 @@ def run_bench(plan: Plan, where: Where, out: Path, *, jobs: int = 1, listener: L
     """
     listener = listener or Listener()
     methods = [compose(method).name for method in plan.methods]
-    with alone(out / LOCK, wait=0):
+    with alone(out, out / LOCK, wait=0):
         remove_temporaries(out)
         if jobs > 1 and where.cache is None:
             raise SettingError(f"{jobs} processes have no cache to share", fix="Leave --cache off away, or --jobs.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -115,34 +115,37 @@ def run_learn(
     workers = Workers(encoder.device)
     if workers.count > 1 and runtime.cache.folder is None:
         raise SettingError(f"{workers.count} processes have no cache to share", fix="Leave --cache off away.")
-    checkpoints = Checkpoints(teaching.checkpoints, note=note)
-    if checkpoints.begun:
-        console.print(f"Going on from the checkpoints in {checkpoints.folder}")
-    log = JsonlLog(teaching.log)
-    folder = runtime.tensorboard
-    curves = [] if folder is None or workers.rank != 0 else [TensorBoardLog(folder)]
-    with progress_bars() as bars, closing(log):
-        with workers.first_alone():  # the others find the vectors in the cache
-            ready = {
-                name: [teaching.teacher.prepare(corpus, bars.bar(f"looking at pictures, {name}")) for corpus in corpora]
-                for name, corpora in read.items()
+    with teaching.alone() if workers.rank == 0 else nullcontext():
+        checkpoints = Checkpoints(teaching.checkpoints, note=note)
+        if checkpoints.begun:
+            console.print(f"Going on from the checkpoints in {checkpoints.folder}")
+        log = JsonlLog(teaching.log)
+        folder = runtime.tensorboard
+        curves = [] if folder is None or workers.rank != 0 else [TensorBoardLog(folder)]
+        with progress_bars() as bars, closing(log):
+            with workers.first_alone():  # the others find the vectors in the cache
+                ready = {
+                    name: [
+                        teaching.teacher.prepare(corpus, bars.bar(f"looking at pictures, {name}")) for corpus in corpora
+                    ]
+                    for name, corpora in read.items()
+                }
+            tell_incomplete(encoder.incomplete)
+            tests = {
+                f"{corpus.source.name} {one.language}": (one, teaching.before(one))
+                for corpus, one in zip(read.get("test", []), ready.get("test", []), strict=True)
             }
-        tell_incomplete(encoder.incomplete)
-        tests = {
-            f"{corpus.source.name} {one.language}": (one, teaching.before(one))
-            for corpus, one in zip(read.get("test", []), ready.get("test", []), strict=True)
-        }
-        train = ready["train"][0] if len(tags) == 1 else join_examples(ready["train"], JOINT)
-        report = teaching.learn(
-            train, method=method, settings=settings, validation=ready.get("validation"),
-            on_step=tell_all(log, bars.steps("learning"), *curves), checkpoints=checkpoints,
-            name=read["train"][0].source.name,
-        )  # fmt: skip
-    for one in curves:
-        one.close()
-    columns_of = teaching.finish(tests, write=workers.rank == 0)
-    if workers.rank == 0:
-        checkpoints.clear()
+            train = ready["train"][0] if len(tags) == 1 else join_examples(ready["train"], JOINT)
+            report = teaching.learn(
+                train, method=method, settings=settings, validation=ready.get("validation"),
+                on_step=tell_all(log, bars.steps("learning"), *curves), checkpoints=checkpoints,
+                name=read["train"][0].source.name,
+            )  # fmt: skip
+        for one in curves:
+            one.close()
+        columns_of = teaching.finish(tests, write=workers.rank == 0)
+        if workers.rank == 0:
+            checkpoints.clear()
     workers.leave()
     _print_report(report, settings, float(encoder.token_table.std()))
     for (test, _), shown in zip(tests.values(), columns_of, strict=True):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
@@ -15,7 +16,7 @@ from babelclip.continual import Student, load
 from babelclip.data import Cache, Examples, Teacher
 from babelclip.encoders import DEFAULT_MODEL, FRAMES, DualEncoder
 from babelclip.errors import SettingError
-from babelclip.files import remove_temporaries
+from babelclip.files import alone, remove_temporaries
 from babelclip.lexicon.store import LEXICON, ROWS, TOKENIZER
 from babelclip.methods import compose
 from babelclip.packs import METHOD, Polyglot, install_pack, is_polyglot, learn_pack, load_polyglot, pack_recipe
@@ -28,7 +29,7 @@ from babelclip.packs.warm import START, STARTS
 from babelclip.registry import Registry
 from babelclip.training import Checkpoints, OnStep, TaskReport
 
-CHECKPOINTS, LOG = "checkpoints", "log.jsonl"
+CHECKPOINTS, LOG, LOCK = "checkpoints", "log.jsonl", ".lock"
 Scores = dict[str, float]
 Columns = dict[str, Scores]
 """Scores by the name of the column that shows them."""
@@ -86,6 +87,9 @@ class Teaching(Protocol):
     checkpoints: Path
     known: list[str]
 
+    def alone(self) -> AbstractContextManager[None]:
+        """Hold the right to learn this; refuses also what another process has written in the meantime."""
+
     def before(self, examples: Examples) -> Scores:
         """Return the scores before learning."""
 
@@ -111,8 +115,8 @@ class SharedTeaching:
         self, start: Start, out: Path, *, device: str | None, cache: Cache, frames: int, keep: Path | None
     ) -> None:
         """Load what it starts from; ``keep``: a folder inside ``out`` that may be there already."""
-        self._out = out
-        _check_folder(out, [folder for folder in (keep, cache.folder) if folder is not None])
+        self._out, self._keep = out, [folder for folder in (keep, cache.folder) if folder is not None]
+        _check_folder(out, self._keep)
         self._student: Student = load(
             start.base or DEFAULT_MODEL, lexicon=start.lexicon, lexicon_width=start.lexicon_width, device=device,
             cache=cache, frames=frames,
@@ -121,6 +125,13 @@ class SharedTeaching:
         self.encoder, self.teacher = self._student.encoder, self._student.teacher
         self.recipe, self.known = recipe_for(self.encoder.name), self._student.languages
         self.log, self.checkpoints = out / LOG, out / CHECKPOINTS
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the right to learn this; refuses also what another process has written in the meantime."""
+        with alone(self._out, self._out / LOCK, wait=0):
+            _check_folder(self._out, self._keep)
+            yield
 
     def before(self, examples: Examples) -> Scores:
         """Return the scores before learning."""
@@ -170,9 +181,7 @@ class PackTeaching:
         STARTS[self._rows_from]  # refuses an unknown name
         self._start, self._into = start, None if out.suffix == SUFFIX else out
         self._file = out if self._into is None else out / f"{tag}{SUFFIX}"
-        if self._file.exists() and not (start.replace and self._into is not None):
-            way = "Say --replace, or choose" if self._into is not None else "Choose"
-            raise SettingError(f"{self._file} exists", fix=f"{way} another --out; nothing is overwritten.")
+        self._check_file()
         if self._into is not None:
             check_place(self._into, tag, [folder for folder in (keep, cache.folder) if folder is not None])
         known = self._into is not None and is_polyglot(self._into)
@@ -185,6 +194,19 @@ class PackTeaching:
         self.recipe, self.known = pack_recipe(self.encoder.name), self._polyglot.languages[1:]
         self.log, self.checkpoints = self._file.with_suffix(".log.jsonl"), self._file.with_suffix(".checkpoints")
         self._tag = tag
+
+    def _check_file(self) -> None:
+        """Refuse to overwrite a pack."""
+        if self._file.exists() and not (self._start.replace and self._into is not None):
+            way = "Say --replace, or choose" if self._into is not None else "Choose"
+            raise SettingError(f"{self._file} exists", fix=f"{way} another --out; nothing is overwritten.")
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the right to learn this; refuses also what another process has written in the meantime."""
+        with alone(self._file, self._file.with_name(f".{self._file.stem}{LOCK}"), wait=0):
+            self._check_file()
+            yield
 
     @property
     def polyglot(self) -> Polyglot:
@@ -245,7 +267,7 @@ class PackTeaching:
 
 def _check_folder(out: Path, keep: Sequence[Path]) -> None:
     """Refuse a folder with anything in it but what this command itself leaves when it is interrupted."""
-    ours = {out / CHECKPOINTS, out / LOG, *keep}
+    ours = {out / CHECKPOINTS, out / LOG, out / LOCK, *keep}
     if (out / CHECKPOINTS).is_dir():
         ours |= {out / name for name in (ROWS, MODULES, TENSORS, REMEMBERED, TOKENIZER)}  # lexicon.json is written last
     if out.is_dir():
