@@ -1,13 +1,15 @@
 import gzip
 import json
 import shutil
+import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from babelclip.data import Teacher, read_captions
+from babelclip.data import Teacher, read_captions, read_image_vectors
 from babelclip.errors import DataError, UnknownNameError
 
 
@@ -43,6 +45,31 @@ def test_all_formats_give_the_same_captions(folder):
 def test_texts_are_nfc_with_single_spaces(folder):
     corpus = read_captions(write(folder, "image\ten\tfr\na.png\t a  b \tcafe\u0301\u00a0noir\n"), "fr")
     assert (corpus.captions[0].english, corpus.captions[0].text) == ("a b", "café noir")
+
+
+@pytest.mark.parametrize(("on_disk", "in_file"), [("NFD", "NFC"), ("NFC", "NFD")])
+@pytest.mark.parametrize("vectors", [False, True])
+def test_names_of_pictures_are_found_in_both_spellings_of_letters_with_marks(tmp_path, on_disk, in_file, vectors):
+    there, told = (unicodedata.normalize(form, "été/é.png") for form in (on_disk, in_file))
+    (tmp_path / there).parent.mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / there)
+    images = tmp_path
+    if vectors:
+        np.save(tmp_path / "v.npy", np.ones((1, 4), np.float32))
+        (tmp_path / "v.ids.txt").write_text(there, encoding="utf-8")
+        images = read_image_vectors(tmp_path / "v.npy")
+    file = write(tmp_path, f"image\ten\tfr\n{told}\tapple\tpomme\n{there}\tred\trouge\n")
+    captions = read_captions(file, "fr", images=images).captions
+    assert [caption.image for caption in captions] == [Path(there) if vectors else tmp_path / there] * 2
+
+
+def test_the_other_kind_of_slash_is_told(folder):
+    (folder / "pics").mkdir()
+    shutil.copy(folder / "a.png", folder / "pics")
+    with pytest.raises(DataError, match=r"no picture 'pics\\\\a\.png' .*Write 'pics/a\.png', which is there\."):
+        read_captions(write(folder, "image\ten\tde\npics\\a.png\tapple\tApfel\n"), "de")
+    with pytest.raises(DataError, match=r"Correct the path or the folder\."):
+        read_captions(write(folder, "image\ten\tde\npics\\no.png\tapple\tApfel\n"), "de")
 
 
 def test_columns_and_picture_folder_can_be_named(folder, tmp_path_factory):

@@ -132,7 +132,10 @@ class Gatherer:
                 else f"(relative paths start at {self._images})"
             )
             what = f"there is no picture {values[0]!r} {where}"
-            self._problems.append((file, line, what, "Correct the path or the folder."))
+            slashed = values[0].replace("\\", "/")
+            there = slashed != values[0] and self._find(slashed) is not None
+            fix = f"Write {slashed!r}, which is there." if there else "Correct the path or the folder."
+            self._problems.append((file, line, what, fix))
             return
         self._captions.append(Caption(found, values[1], values[2], line))
 
@@ -164,14 +167,20 @@ class Gatherer:
         return Corpus(self._language, tuple(self._captions), self._source, dict(self._skipped), vectors)
 
     def _find(self, name: str) -> Path | None:
-        """The picture's path or id, or None; each name is looked up once."""
+        """The picture's path or id, or None; each name is looked up once.
+
+        Where it is not there, it is in the other spelling of its letters with marks: macOS writes names in NFD.
+        """
         if name not in self._known:
-            if isinstance(self._images, ImageVectors):
-                self._known[name] = Path(name) if name in self._images else None
-            else:
-                file = self._images / name
-                self._known[name] = file if is_file(file) else None
+            spelt = (name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name))
+            self._known[name] = next((found for one in spelt if (found := self._look_up(one)) is not None), None)
         return self._known[name]
+
+    def _look_up(self, name: str) -> Path | None:
+        if isinstance(self._images, ImageVectors):
+            return Path(name) if name in self._images else None
+        file = self._images / name
+        return file if is_file(file) else None
 
 
 def is_file(file: Path) -> bool:
