@@ -1,6 +1,7 @@
 import shutil
 import struct
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
@@ -213,6 +214,21 @@ def test_pictures_are_upright_rgb_on_white(tmp_path):
         name = tmp_path / f"{mode.replace(';', '')}.tiff"
         Image.new(mode, (4, 4)).save(name)
         assert open_picture(name).mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("kind", "scale"),
+    [(np.float32, 1 / 255), (np.float32, 1), (np.float32, 256), (np.int32, 1), (np.int32, 256), (np.uint16, 256)],
+)
+def test_grey_of_more_than_8_bits_keeps_its_brightness(tmp_path, kind, scale):
+    grey = np.arange(256).reshape(16, 16)
+    Image.fromarray((grey * np.float32(scale)).astype(kind)).save(tmp_path / "deep.tiff")
+    assert np.array_equal(np.asarray(open_picture(tmp_path / "deep.tiff")), np.stack([grey] * 3, axis=2))
+
+
+def test_a_dark_picture_of_16_bits_stays_dark(tmp_path):
+    Image.fromarray(np.full((4, 4), 255, np.uint16)).save(tmp_path / "dark.png")
+    assert open_picture(tmp_path / "dark.png").getextrema() == ((0, 0),) * 3
 
 
 def test_bad_pictures_are_named(tmp_path):

@@ -8,6 +8,7 @@ import io
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from PIL import Image, UnidentifiedImageError
 
@@ -104,7 +105,14 @@ def _from_exif(picture: Image.Image, read: Callable[[Image.Exif], object]) -> ob
 
 def _in_rgb(picture: Image.Image) -> Image.Image:
     """A picture of any mode in RGB."""
-    if picture.mode in ("I", "I;16", "I;16B", "I;16L"):  # 16 bits a pixel: Pillow would cut off all above 255
+    if picture.mode in ("I", "F"):  # 32 bits a pixel: the largest value tells whether white is 1, 255 or 65,535
+        highest = cast("tuple[float, float]", picture.getextrema())[1]
+        if picture.mode == "F" and highest <= 1:
+            picture = picture.point(lambda value: value * 255 + 0.5)
+        elif highest > 255:
+            picture = picture.point(lambda value: value / 256)
+        return picture.convert("L").convert("RGB")
+    if picture.mode in ("I;16", "I;16B", "I;16L"):  # 16 bits a pixel: Pillow would cut off all above 255
         return picture.convert("I").point(lambda value: value / 256).convert("L").convert("RGB")
     if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
