@@ -179,6 +179,15 @@ def test_a_folder_with_damaged_or_missing_weights_is_refused(tiny_folder, tmp_pa
         load_encoder(copy)
 
 
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json", "preprocessor_config.json"])
+def test_a_file_of_a_folder_that_is_cut_off_is_named(tiny_folder, tmp_path, name):
+    copy = shutil.copytree(tiny_folder, tmp_path / "copy")
+    (copy / name).write_bytes((copy / name).read_bytes()[:-3])
+    with pytest.raises(ModelError, match="cannot load the base model .* the file is damaged .*Get it again") as caught:
+        load_encoder(copy)
+    assert caught.value.file == copy / name
+
+
 def test_odd_details_of_a_picture_do_not_keep_it_from_being_turned(tmp_path):
     """As cameras and tools write them: a resolution as text, a date of an unknown type."""
 

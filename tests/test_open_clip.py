@@ -197,6 +197,15 @@ def test_weights_and_tokenizers_that_do_not_fit_are_refused(tmp_path):
         load_encoder(tmp_path / "model", device="cpu")
 
 
+def test_a_tokenizer_that_is_cut_off_is_named(tmp_path):
+    write_open_clip(tmp_path / "model")
+    file = tmp_path / "model" / "tokenizer.json"
+    file.write_bytes(file.read_bytes()[:-3])
+    with pytest.raises(ModelError, match="the file is damaged") as caught:
+        load_encoder(tmp_path / "model", device="cpu")
+    assert caught.value.file == file
+
+
 def test_a_hub_id_in_this_format_is_fetched(tmp_path):
     write_open_clip(tmp_path / "model")
     with fake_hub(tmp_path / "cache") as hub:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -57,10 +58,11 @@ def load_encoder(
         source = local_folder(name)
         if source is None:
             source = fetch_model(hub_name(str(name)))
-        family = OPEN_CLIP if is_open_clip(source) else json.loads((source / CONFIG).read_text())["model_type"]
-        if family in FAMILIES:
-            weight_files(source)  # says so where there are none, or only pickled ones
-        return FAMILIES[family](source, name=str(name), device=chosen, frames=frames)
+        with _naming_damage(source):
+            family = OPEN_CLIP if is_open_clip(source) else json.loads((source / CONFIG).read_text())["model_type"]
+            if family in FAMILIES:
+                weight_files(source)  # says so where there are none, or only pickled ones
+            return FAMILIES[family](source, name=str(name), device=chosen, frames=frames)
     except ModelError as error:
         raise ModelError(
             f"cannot load the base model {str(name)!r}: {error.what}", file=error.file, fix=error.fix
@@ -73,6 +75,20 @@ def load_encoder(
             fix="Give a complete model folder (config.json, model.safetensors, tokenizer.json, "
             "preprocessor_config.json) or a hub id that this machine can reach.",
         ) from error
+
+
+@contextmanager
+def _naming_damage(folder: Path) -> Iterator[None]:
+    """Where something cannot be read in the context, and a JSON file of a folder is damaged, name that file."""
+    try:
+        yield
+    except Exception:  # tokenizers raises bare Exception for a damaged file
+        for file in sorted(folder.glob("*.json")):
+            try:
+                json.loads(file.read_bytes())
+            except ValueError as error:
+                raise ModelError(f"the file is damaged ({error})", file=file, fix="Get it again.") from error
+        raise
 
 
 def local_folder(name: str | Path) -> Path | None:
