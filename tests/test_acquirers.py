@@ -87,7 +87,7 @@ def test_a_mixed_batch_gives_the_vectors_of_separate_batches(deep, name, trainin
 @pytest.mark.parametrize("name", list(KINDS))
 def test_what_a_task_trains_gets_gradients_and_nothing_else_does(deep, name):
     modules = begun(deep, name)
-    trained = {key: tensor.requires_grad_() for key, tensor in modules.trained("ru").items()}
+    trained = {key: tensor.requires_grad_() for key, tensor in modules.trained("ru", modules.kinds).items()}
     vectors, (insert, *_) = encode(deep, modules, TEXTS, ["ru"] * 7, training=True)
     pull = getattr(insert, "pull", None)
     (vectors.square().sum() + (0 if pull is None else pull.sum())).backward()

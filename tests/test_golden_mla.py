@@ -131,7 +131,7 @@ def test_the_recorded_gradient_norm_is_over_all_weights_of_the_text_tower(stage:
     modules = Acquirers({"projection": Projection(shape, 24), **compose("mla(inner=16)").acquirers(shape)})
     modules.load(modules_of(start), tower.device)
     table = start["multilingual_embedding.weight"].requires_grad_()
-    own = [one.requires_grad_() for one in (*modules.trained("de").values(), table)]
+    own = [one.requires_grad_() for one in (*modules.trained("de", modules.kinds).values(), table)]
     texts, _ = encode_batch(whole, table, arrays["step0/mbert_ids"], SEP, modules, ["de"] * 16, training=True)
     if stage == "NLT":
         loss = distillation(texts, arrays["step0/src_feats"])
