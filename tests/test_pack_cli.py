@@ -1,6 +1,7 @@
 """Packs on the command line: learn, install, list, show, verify, merge, remove; and as a row of the benchmark."""
 
 import json
+import re
 from dataclasses import replace
 from functools import partial
 
@@ -11,7 +12,9 @@ import babelclip
 from babelclip.continual import Gallery, Stage, run_stream
 from babelclip.errors import BabelclipError, FormatError, SettingError
 from babelclip.files import alone
-from babelclip.packs import load_card, load_polyglot
+from babelclip.packs import install_pack, load_card, load_polyglot
+from babelclip.packs.card import Measured
+from babelclip.packs.learn import add_metrics
 from babelclip.packs.stream import run_packs
 from babelclip.training import Checkpoints, JsonlLog, Workers
 from test_cli import fail_at_step_4, invoke
@@ -81,6 +84,26 @@ def test_what_stands_there_is_not_overwritten(captions, tiny_folder, tmp_path):
         learn(captions, tiny_folder, "de", tmp_path / "x.babelpack", "--shared")
     with pytest.raises(BabelclipError, match="unknown kind of rows 'float8'. Did you mean 'float"):
         learn(captions, tiny_folder, "ru", mine, "--rows", "float8")
+
+
+def test_paths_and_cards_are_printed_as_they_are(captions, tiny_folder, tmp_path):
+    mine = tmp_path / "packs [old] c:dog:" / "x[" / "b]"
+    printed = learn(captions, tiny_folder, "de", mine, "--licence", "CC0[/b]")
+    assert f"Written to {mine / 'de.babelpack'}, beside no other language. Next:" in printed
+    assert "CC0[/b]" in invoke("pack", "list", mine)
+    assert "CC0[/b]" in invoke("pack", "show", mine / "de.babelpack")
+
+
+def test_a_card_may_lack_scores(captions, tiny_folder, tmp_path):
+    learn(captions, tiny_folder, "de", tmp_path)
+    polyglot = load_polyglot(tmp_path)
+    one = Measured(data="mine", texts=2, pictures=2, scores={"img_r1": 3.0})
+    install_pack(tmp_path, add_metrics(polyglot.packs["de"], [one]), polyglot.encoder, replace=True)
+    invoke("pack", "verify", tmp_path)
+    assert re.search(r"German +cll +24 +- ", invoke("pack", "list", tmp_path))
+    printed = invoke("pack", "show", tmp_path / "de.babelpack")
+    assert "3.0 % of 2 pictures" in printed
+    assert re.search(r"mine img_r10 +- *\n", printed)
 
 
 def test_nothing_that_was_learnt_is_lost_at_the_end(captions, tiny_folder, deep_folder, tmp_path):

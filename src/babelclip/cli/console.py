@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
     from babelclip.training import OnStep, StepReport
 
 _silent = os.environ.get("RANK", "0") != "0"  # of the processes that torchrun starts, the first one speaks
-console = Console(highlight=False, soft_wrap=True, quiet=_silent)
-errors = Console(highlight=False, soft_wrap=True, stderr=True, quiet=_silent)
+_plain = partial(Console, highlight=False, markup=False, emoji=False, soft_wrap=True, quiet=_silent)
+console, errors = _plain(), _plain(stderr=True)
+"""They print what they are given: a path with brackets or colons in it is no markup."""
 
 Report = Callable[[int, int], None]
 
@@ -54,8 +56,8 @@ def quieten() -> None:
 def progress_bars() -> Iterator[Bars]:
     """Show progress bars on the error stream for as long as the context lasts."""
     columns = (
-        TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn(),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     with _Display(*columns, console=errors) as shown:
         yield Bars(shown)
@@ -143,7 +145,7 @@ def tell_all(*listeners: OnStep) -> OnStep:
 
 def note(message: str) -> None:
     """Print something that the user should know and that is no failure."""
-    errors.print(f"note: {message}", markup=False)
+    errors.print(f"note: {message}")
 
 
 def tell_incomplete(videos: Sequence[Path]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from rich.markup import escape
+from rich.text import Text
 
 from babelclip.benchmarks import DATASETS
 from babelclip.benchmarks.check import Checked, check_dataset
@@ -36,12 +36,12 @@ def run_show(name: str) -> None:
         "splits": ", ".join(dataset.splits), "protocol of its authors": dataset.protocol, "licence": dataset.licence,
         "cite": dataset.citation, "how to get it": dataset.obtain,
     }  # fmt: skip
-    console.print(f"{name}: {dataset.title}", markup=False)
+    console.print(f"{name}: {dataset.title}")
     for key, value in lines.items():
-        console.print(f"  {key}: {value}", markup=False)
+        console.print(f"  {key}: {value}")
     console.print("  expected files:")
     for path, what in dataset.layout.items():
-        console.print(f"    {path}: {what}", markup=False)
+        console.print(f"    {path}: {what}")
 
 
 def run_check(name: str, folder: Path, *, images: Path | None, image_vectors: Path | None) -> None:
@@ -70,9 +70,9 @@ def run_check(name: str, folder: Path, *, images: Path | None, image_vectors: Pa
     console.print(table)
     problems = [one for one in checked if one.problem]
     for one in problems:
-        console.print(f"[red]wrong[/]: {one.language} {one.split}: {escape(one.problem)}")
+        console.print(Text.assemble(("wrong", "red"), f": {one.language} {one.split}: {one.problem}"))
     if problems:
-        console.print(f"{len(problems)} of {len(checked)} parts are missing or malformed. {escape(dataset.obtain)}")
+        console.print(f"{len(problems)} of {len(checked)} parts are missing or malformed. {dataset.obtain}")
         sys.exit(1)
     known = sum(one.expected is not None for one in checked)
     console.print(

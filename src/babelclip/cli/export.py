@@ -57,20 +57,20 @@ def run_export(
         if left:
             note(f"not exported: {', '.join(left)}")
     for tag, folder in found.items():
-        console.print(f"{tag}: {folder}", markup=False)
-    console.print(f"Written for {to}; {out / 'README.md'} says how to load it.", markup=False)
+        console.print(f"{tag}: {folder}")
+    console.print(f"Written for {to}; {out / 'README.md'} says how to load it.")
 
 
 def _say_packs(found: dict[str, Path], out: Path, *, shared: bool) -> None:
     for tag, file in found.items():
-        console.print(f"{tag}: {file}, {file.stat().st_size / 1e6:.2f} MB", markup=False)
+        console.print(f"{tag}: {file}, {file.stat().st_size / 1e6:.2f} MB")
     if shared:
         note("their languages cannot be recognised; pack build --data learns that from the training captions")
     first = next(iter(found.values()))
-    console.print(f"Written to {out}. Next: {program()} pack install {first} --into my", markup=False)
+    console.print(f"Written to {out}. Next: {program()} pack install {first} --into my")
 
 
 def _say_scores(files: list[Path], out: Path) -> None:
     for file in files:
-        console.print(file.name, markup=False)
-    console.print(f"{len(files)} files in {out}; its README.md says which numbers they are.", markup=False)
+        console.print(file.name)
+    console.print(f"{len(files)} files in {out}; its README.md says which numbers they are.")

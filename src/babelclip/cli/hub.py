@@ -15,16 +15,16 @@ def run_pull(model: str, *, revision: str | None, out: Path | None, offline: boo
     quieten()
     found = pull(model, revision=revision, out=out, offline=offline, base=base)
     for name, size in found.files.items():
-        console.print(f"{size:>14,}  {name}", markup=False)
+        console.print(f"{size:>14,}  {name}")
     what = f"packs of {', '.join(found.packs)}" if found.packs else "complete"
-    console.print(f"{model}: {what}, {sum(found.files.values()) / 1e6:,.1f} MB in {found.folder}", markup=False)
+    console.print(f"{model}: {what}, {sum(found.files.values()) / 1e6:,.1f} MB in {found.folder}")
     if found.commit is not None:
         repository = (HubName.read(model) or HubName(model)).repository
-        console.print(f"commit {found.commit}; {repository}@{found.commit} names this very state", markup=False)
+        console.print(f"commit {found.commit}; {repository}@{found.commit} names this very state")
     if found.packs:
         if not found.checked:
             note("hashes and contents are right; installing compares them with their base model (or give --base)")
-        console.print(f"Nothing is installed. Next: {program()} pack install {found.folder} --into my", markup=False)
+        console.print(f"Nothing is installed. Next: {program()} pack install {found.folder} --into my")
     elif found.reasons:
         note(f"languages cannot be taught to it: {'; '.join(found.reasons)}")
 
@@ -42,18 +42,16 @@ def run_push(
         raise SettingError("--yes and --to-folder are both given", fix="Look at the folder first, then say --yes.")
     shipment = prepare(folder, repo, licence=licence, results=results)
     for name, size, digest in shipment.listing():
-        console.print(f"{size:>14,}  {digest}  {name}", markup=False)
-    console.print(f"\n{shipment.card}", markup=False)
+        console.print(f"{size:>14,}  {digest}  {name}")
+    console.print(f"\n{shipment.card}")
     for one in shipment.missing:
         note(f"the card lacks: {one}")
     if to_folder is not None:
         write_shipment(shipment, to_folder)
-        console.print(f"Written to {to_folder}; nothing was uploaded.", markup=False)
+        console.print(f"Written to {to_folder}; nothing was uploaded.")
     elif yes:
         address = upload(shipment, revision=revision, public=public, message=message)
-        console.print(f"Uploaded: {address}", markup=False)
+        console.print(f"Uploaded: {address}")
     else:
         seen = "for all to see" if public else "private"
-        console.print(
-            f"Nothing was uploaded. With --yes these {len(shipment.files)} files go to {repo}, {seen}.", markup=False
-        )
+        console.print(f"Nothing was uploaded. With --yes these {len(shipment.files)} files go to {repo}, {seen}.")

@@ -85,7 +85,7 @@ def _tell(report: Report, store: VectorStore, list_skipped: bool) -> None:
     ]  # fmt: skip
     console.print("Files: " + ", ".join(f"{count:,} {what}" for count, what in parts if count or what == "new"))
     speed = f", {report.pictures / report.seconds:,.0f} pictures/s" if report.pictures else ""
-    console.print(f"{len(store):,} pictures and moments in {store.place}; {report.seconds:.1f} s{speed}", markup=False)
+    console.print(f"{len(store):,} pictures and moments in {store.place}; {report.seconds:.1f} s{speed}")
     if report.index is not None:
         built = "built now" if report.rebuilt else "built before"
         console.print(
@@ -96,12 +96,12 @@ def _tell(report: Report, store: VectorStore, list_skipped: bool) -> None:
         console.print(f"Search is exact, and slow: no approximate index reached a recall@10 of {WANTED}")
     if list_skipped:
         for one in report.skipped:
-            console.print(f"skipped {one.file.path}: {one.reason}", markup=False)
+            console.print(f"skipped {one.file.path}: {one.reason}")
     elif report.skipped:
         reasons = report.reasons.most_common()
         for reason, count in reasons[:SHOWN]:
             first = next(one.file.path for one in report.skipped if one.reason == reason)
-            console.print(f"  skipped {count:,}: {reason} (first {first})", markup=False)
+            console.print(f"  skipped {count:,}: {reason} (first {first})")
         left = sum(count for _, count in reasons[SHOWN:])
         if left:
             console.print(f"  skipped {left:,} more for {len(reasons) - SHOWN:,} other reasons (--list-skipped)")

@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.markup import escape
-
 from babelclip.cli.console import console, quieten
 from babelclip.data.texts import UNKNOWN, read_texts
 from babelclip.encoders.facts import ModelFacts, TowerFacts
@@ -44,18 +42,18 @@ def run_inspect(
     if found.texts:
         _show_texts(found)
     for note in found.notes:
-        console.print(f"note: {note}", markup=False, soft_wrap=False)
+        console.print(f"note: {note}", soft_wrap=False)
 
 
 def _pairs(title: str, facts: Mapping[str, str]) -> None:
     """Print a table of names and what they are; empty ones are left out."""
-    table = new_table(escape(title))
+    table = new_table(title)
     table.show_header = False
     table.add_column("", no_wrap=True)
     table.add_column("")
     for name, fact in facts.items():
         if fact:
-            table.add_row(name, escape(fact))
+            table.add_row(name, fact)
     console.print(table)
 
 
@@ -118,7 +116,7 @@ def _show_packs(packs: list[PackFacts]) -> None:
         table.add_column(name, justify="right" if name in ("rows", "new tokens", "size") else "left")
     for one in packs:
         table.add_row(
-            one.language, language_name(one.language), escape(one.method), f"{one.rows:,} {one.stored}",
+            one.language, language_name(one.language), one.method, f"{one.rows:,} {one.stored}",
             f"{one.new_tokens:,}", ", ".join(one.modules) or "none", _size(one.bytes),
         )  # fmt: skip
     console.print(table)
@@ -138,7 +136,7 @@ def _show_teaching(found: Inspection) -> None:
         table.add_column(name, no_wrap=name == "method")
     for one in found.methods:
         marks = ("yes" if is_so else "" for is_so in (one.told, one.memory, one.pack))
-        table.add_row(one.method, "yes" if one.available else "no", *marks, *(escape(one.reason) for _ in why))
+        table.add_row(one.method, "yes" if one.available else "no", *marks, *(one.reason for _ in why))
     console.print(table)
     console.print(
         "language is told: that of each text must be said; keeps texts: of earlier languages; as a pack: what it "
@@ -193,7 +191,7 @@ def _list(lines: tuple[str, ...] | list[str]) -> None:
     for _ in range(2):
         table.add_column("")
     for line in lines:
-        table.add_row("-", escape(line))
+        table.add_row("-", line)
     console.print(table)
 
 

@@ -118,7 +118,8 @@ def run_list(folder: Path) -> None:
     for name in ("tag", "language", "method", "texts", "test img_r10", "routed", "MB", "licence"):
         table.add_column(name, justify="left" if name in ("tag", "language", "method", "licence") else "right")
     for tag, card in cards.items():
-        score = f"{card.metrics[-1].scores['img_r10']:.1f}" if card.metrics else ""
+        scores = card.metrics[-1].scores if card.metrics else {}
+        score = f"{scores['img_r10']:.1f}" if "img_r10" in scores else "-"
         table.add_row(
             tag, language_name(tag), card.method, f"{card.data.texts:,}", score,
             "yes" if "profiles.safetensors" in card.files else "no", f"{_megabytes(card):.1f}", card.licence,
@@ -163,7 +164,8 @@ def run_show(path: Path, *, as_json: bool) -> None:
     for one in card.metrics:
         for metric in ("img_r1", "img_r10", "txt_r10"):
             before = f" (base model {one.before[metric]:.1f})" if metric in one.before else ""
-            table.add_row(f"{one.data} {metric}", f"{one.scores[metric]:.1f} % of {one.pictures:,} pictures{before}")
+            score = f"{one.scores[metric]:.1f} % of {one.pictures:,} pictures" if metric in one.scores else "-"
+            table.add_row(f"{one.data} {metric}", f"{score}{before}")
     console.print(table)
 
 

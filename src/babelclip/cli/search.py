@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-from rich.text import Text
-
 from babelclip.cli.console import console
 from babelclip.cli.pictures import can_draw, draw
 from babelclip.cli.place import Place, load_model, place_of
@@ -36,16 +34,16 @@ def run_search(query: Query, place: Place, *, as_json: bool, thumbnails: bool | 
         console.print_json(json.dumps(answer_as_json(answer, query.text)))
         return
     if answer.route is not None:
-        console.print(_describe_route(answer.route, polyglot, given=answer.given), markup=False)
+        console.print(_describe_route(answer.route, polyglot, given=answer.given))
     pictures = can_draw() if thumbnails is None else thumbnails
     table = new_table("")
     for name in ("", "score", "file", ""):
         table.add_column(name, overflow="fold")
     for number, hit in enumerate(answer.hits, 1):
         if pictures:
-            console.print(f"{number}. {hit.score:.3f} {hit.path} {_details(hit)}", markup=False)
+            console.print(f"{number}. {hit.score:.3f} {hit.path} {_details(hit)}")
             draw(opened.thumbnail(hit.id) or b"")
-        table.add_row(str(number), f"{hit.score:.3f}", Text(hit.path), _details(hit))
+        table.add_row(str(number), f"{hit.score:.3f}", hit.path, _details(hit))
     if not answer.hits:
         filtered = "" if query.where == Filter() else " with these filters"
         console.print(f"Nothing found among {len(opened):,} pictures and moments{filtered}.")

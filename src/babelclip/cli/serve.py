@@ -67,7 +67,7 @@ def run_serve(
     console.print(f"{len(opened):,} pictures and moments, languages: {', '.join(polyglot.languages)}")
     if service.folder is None:
         note("packs that are installed into this server are forgotten when it ends; --model FOLDER keeps them")
-    console.print(f"Open {address}" + (f"?token={token}" if token else ""), markup=False)
+    console.print(f"Open {address}" + (f"?token={token}" if token else ""))
     config = uvicorn.Config(
         app, http=TimedProtocol, ws="none", log_level="error", timeout_keep_alive=15, limit_concurrency=1024,
         backlog=WAITING, server_header=False, h11_max_incomplete_event_size=64 * 1024,
