@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import shutil
 
@@ -10,7 +12,8 @@ os.environ["BABELCLIP_CACHE"] = "off"
 for threads in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):  # before torch; more only wait for each other here
     os.environ.setdefault(threads, "1")
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -58,6 +61,26 @@ def one_core() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.cpu_count", lambda: 1)
         yield
+
+
+@pytest.fixture
+def forbid() -> Callable[[Path], AbstractContextManager[None]]:
+    """Takes away the right to read a file, also from root, whom the system never refuses it."""
+
+    @contextmanager
+    def forbidden(file: Path) -> Iterator[None]:
+        real = io.open
+
+        def refuse(asked, *arguments, **options):
+            if str(asked) == str(file):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+            return real(asked, *arguments, **options)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(io, "open", refuse)
+            yield
+
+    return forbidden
 
 
 @pytest.fixture(scope="session")

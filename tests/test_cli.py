@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 
 import babelclip
 from babelclip import __version__
-from babelclip.cli.main import app
+from babelclip.cli.main import app, main
 from babelclip.errors import BabelclipError
 from babelclip.evaluation import read_results
 from babelclip.training import Checkpoints
@@ -196,6 +197,34 @@ def test_mistakes_end_with_one_clear_line_and_exit_code_1(arguments, message, ca
     assert message in errors
     assert "Traceback" not in errors
     assert not (tmp_path / "out").exists(), "nothing half-written stays"
+
+
+@pytest.mark.parametrize(("number", "told"), [(errno.EACCES, "Permission denied"), (errno.EROFS, "Read-only file")])
+def test_what_the_system_refuses_ends_with_one_clear_line(number, told, tmp_path, monkeypatch, capsys):
+    base = {"name": "pictoclip", "fingerprint": "0" * 64}
+    (tmp_path / "polyglot.json").write_text(json.dumps({"format": 1, "base": base}))
+    pack = tmp_path / "de.babelpack"
+    pack.touch()
+
+    def refuse(path, **_):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr("pathlib.Path.unlink", refuse)
+    monkeypatch.setattr(sys, "argv", ["babelclip", "pack", "remove", str(tmp_path), "de"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    assert capsys.readouterr().err.startswith(f"error: {pack}: {told}")
+
+
+def test_what_a_library_calls_an_error_of_the_system_is_none(monkeypatch):
+    def fail(*_):
+        raise OSError("no tokenizer in it")
+
+    monkeypatch.setattr("babelclip.cli.pack.run_remove", fail)
+    monkeypatch.setattr(sys, "argv", ["babelclip", "pack", "remove", "my", "de"])
+    with pytest.raises(OSError, match="no tokenizer"):
+        main()
 
 
 def test_the_demo_measures_reports_and_repeats_itself(openmoji_folder, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from babelclip.data.examples import base_lexicon
-from babelclip.errors import FormatError, ModelError, SettingError, UnknownNameError
+from babelclip.errors import BabelclipError, FormatError, ModelError, SettingError, UnknownNameError
 from babelclip.lexicon import (
     INITIALISERS,
     Lexicon,
@@ -187,13 +187,15 @@ def test_a_saved_lexicon_comes_back_bit_for_bit(lexicon, tmp_path):
     assert sorted(path.name for path in (tmp_path / "m").iterdir()) == [LEXICON, ROWS], "no temporary file stays"
 
 
-def test_a_damaged_or_foreign_lexicon_is_refused(lexicon, tmp_path):
+def test_a_damaged_or_foreign_lexicon_is_refused(lexicon, tmp_path, forbid):
     base = lexicon.copy()
     grow(lexicon, "de", DE)
     write_files(pack_lexicon(lexicon, base, base_name="tiny", fingerprint="f" * 64), tmp_path)
     with pytest.raises(FormatError, match="learnt on 'tiny' with fingerprint ffffffffffff, but .* has 000000000000"):
         load_lexicon(tmp_path, base, fingerprint="0" * 64)
     rows = (tmp_path / ROWS).read_bytes()
+    with forbid(tmp_path / ROWS), pytest.raises(BabelclipError, match=r"may not be read .*\. Mend its rights"):
+        load_lexicon(tmp_path, base, fingerprint="f" * 64)
     (tmp_path / ROWS).write_bytes(rows[:-5])
     with pytest.raises(FormatError, match="sha256 is"):
         load_lexicon(tmp_path, base, fingerprint="f" * 64)

@@ -106,6 +106,14 @@ def test_a_card_may_lack_scores(captions, tiny_folder, tmp_path):
     assert re.search(r"mine img_r10 +- *\n", printed)
 
 
+def test_what_may_not_be_read_is_not_called_damaged_or_missing(captions, tiny_folder, tmp_path, forbid):
+    learn(captions, tiny_folder, "de", tmp_path)
+    for name in ("de.babelpack", "polyglot.json"):
+        message = rf"{name}: may not be read \(permission denied\). Mend its rights"
+        with forbid(tmp_path / name), pytest.raises(BabelclipError, match=message):
+            invoke("pack", "list", tmp_path)
+
+
 def test_nothing_that_was_learnt_is_lost_at_the_end(captions, tiny_folder, deep_folder, tmp_path):
     """A neighbour whose language cannot be recognised, a cache inside the folder, another base model."""
     shared, mine = tmp_path / "shared", tmp_path / "mine"

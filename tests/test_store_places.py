@@ -79,6 +79,15 @@ def test_missing_parts_of_a_folder_are_told(folder, part):
         (store.search(queries(1), 1), list(store.skipped()))
 
 
+def test_a_folder_that_may_not_be_read_is_not_called_damaged(folder, forbid):
+    message = r"index: may not be read \(.*Permission denied.*\)\. Mend the permissions"
+    store = open_store(str(folder))
+    with forbid(folder / "about.json"), pytest.raises(BabelclipError, match=message):
+        store.about()
+    with pytest.raises(BabelclipError, match=message), store.reading():
+        raise RuntimeError("lance error: Permission denied (os error 13)")
+
+
 def test_garbage_in_a_folder_is_told(folder):
     for found in (folder / "items.lance/data").iterdir():
         found.write_bytes(b"garbage" * 100)

@@ -220,6 +220,11 @@ def cannot_write(target: Path, error: OSError) -> BabelclipError:
     return BabelclipError(f"cannot be written ({reason})", file=target, fix="Free some space or choose another folder.")
 
 
+def may_not_read(target: Path) -> BabelclipError:
+    """Return the error for a file that is there, and that whoever runs this may not read: it is not damaged."""
+    return BabelclipError("may not be read (permission denied)", file=target, fix="Mend its rights.")
+
+
 def sha256(file: Path) -> str:
     """Return the sha256 of a file's content in hexadecimal."""
     with file.open("rb") as opened:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -361,5 +361,14 @@ def main() -> None:
     try:
         app()
     except BabelclipError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
+        _end(error)
+    except OSError as error:
+        if error.errno is None:  # not the system's, but of a library that calls its own so
+            raise
+        fix = "Mend its rights, free some space or choose another place."
+        _end(BabelclipError(error.strerror or str(error), file=error.filename, fix=fix))
+
+
+def _end(error: BabelclipError) -> NoReturn:
+    typer.echo(f"error: {error}", err=True)
+    sys.exit(1)

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save
 from tokenizers import Tokenizer
 
 from babelclip.errors import FormatError
-from babelclip.files import sha256, write_whole
+from babelclip.files import may_not_read, sha256, write_whole
 from babelclip.lexicon.kinds import kind_of
 from babelclip.lexicon.lexicon import Lexicon
 from babelclip.lexicon.multilingual import MultilingualLexicon
@@ -210,6 +210,8 @@ def load_lexicon(
                     file=rows, fix="The file is damaged or only half was written: learn the languages again.",
                 )  # fmt: skip
         tensors = load_file(rows)
+    except PermissionError as error:
+        raise may_not_read(rows) from error
     except (OSError, SafetensorError) as error:
         raise FormatError(f"cannot be read ({error})", file=rows, fix="Learn the languages again.") from error
     snapshots = {tag: Snapshot(size.num_tokens, size.num_merges) for tag, size in content.languages.items()}

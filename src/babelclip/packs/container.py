@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from babelclip.errors import FormatError, SettingError
-from babelclip.files import new_folder, write_whole
+from babelclip.files import may_not_read, new_folder, write_whole
 from babelclip.packs.card import CARD
 
 ROWS, VOCABULARY, MODULES, PROFILES = (
@@ -38,6 +38,7 @@ def read_files(path: Path) -> dict[str, bytes]:
 
     Raises:
         FormatError: it is no pack, a file is missing, too large, unknown or a link, or the zip is damaged.
+        BabelclipError: it may not be read.
     """
     if path.is_dir():
         files = _read_folder(path)
@@ -75,6 +76,8 @@ def _read_zip(file: Path) -> dict[str, bytes]:
                 _check_entry(entry, file)
                 with opened.open(entry) as one:
                     files[entry.filename] = _read(one, entry.filename, file)
+    except PermissionError as error:
+        raise may_not_read(file) from error
     except (zipfile.BadZipFile, zlib.error, OSError, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
         # RuntimeError: encrypted; NotImplementedError: an unknown compression
         raise FormatError(f"not a whole zip file ({error})", file=file, fix=_AGAIN) from error
@@ -134,7 +137,6 @@ def write_files(files: Mapping[str, bytes], path: Path) -> None:
     if path.suffix == SUFFIX:
         write_whole(path, zip_files(files))
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     with new_folder(path) as temporary:
         for name, content in files.items():
             (temporary / name).write_bytes(content)

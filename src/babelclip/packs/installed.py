@@ -18,7 +18,7 @@ from babelclip.data.examples import base_lexicon
 from babelclip.encoders import DEFAULT_MODEL, FRAMES, DualEncoder, load_encoder
 from babelclip.encoders.names import name_anywhere
 from babelclip.errors import FormatError, ModelError, SettingError, UnknownNameError
-from babelclip.files import remove_temporaries, write_whole
+from babelclip.files import may_not_read, remove_temporaries, write_whole
 from babelclip.languages import normalise_tag
 from babelclip.lexicon import Lexicon
 from babelclip.packs.card import PackCard
@@ -204,6 +204,8 @@ def _read(folder: Path) -> _PolyglotFile:
     file = folder / POLYGLOT
     try:
         content = _PolyglotFile.model_validate_json(file.read_bytes())
+    except PermissionError as error:
+        raise may_not_read(file) from error
     except OSError as error:
         raise FormatError(
             f"no {POLYGLOT} in this folder", file=folder, fix="Make one: babelclip pack install PACK --into FOLDER."

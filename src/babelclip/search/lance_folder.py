@@ -53,6 +53,7 @@ class LanceFolder:
 
         Raises:
             FormatError: the folder is damaged, of a newer format, or holds something else.
+            BabelclipError: it may not be read.
         """
         file = self.folder / ABOUT
         try:
@@ -156,6 +157,7 @@ class LanceFolder:
 
         Raises:
             FormatError: the folder is damaged.
+            BabelclipError: it may not be read.
         """
         try:
             yield
@@ -174,7 +176,10 @@ class LanceFolder:
         except (OSError, RuntimeError, ValueError) as error:
             raise self._unwritable(error) from error
 
-    def _unreadable(self, error: Exception) -> FormatError:
+    def _unreadable(self, error: Exception) -> BabelclipError:
+        if "ermission denied" in str(error):  # LanceDB has no kind of its own for it
+            fix = "Mend the permissions of the folder and of what is in it."
+            return BabelclipError(f"may not be read ({_first_line(error)})", file=self.place, fix=fix)
         return FormatError(f"damaged or not readable ({_first_line(error)})", file=self.place, fix=DAMAGED)
 
     def _unwritable(self, error: Exception) -> BabelclipError:
