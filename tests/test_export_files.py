@@ -117,7 +117,7 @@ def test_scores_are_one_file_a_language_and_model(tmp_path):
     assert str(RECORDED.parent) not in readme
 
 
-def test_means_over_folds_and_unknown_languages_stay_out(tmp_path):
+def test_means_over_folds_stay_out_and_unknown_languages_are_refused(tmp_path):
     results = read_results(RECORDED)
     folded = [run.model_copy(update={"gallery": "mscoco1k test 5 folds"}) for run in results.runs[:1]]
     write_results(results.model_copy(update={"runs": [*results.runs[:1], *folded]}), tmp_path / "both.json")
@@ -127,8 +127,8 @@ def test_means_over_folds_and_unknown_languages_stay_out(tmp_path):
     write_results(results.model_copy(update={"runs": folded}), tmp_path / "folded.json")
     with pytest.raises(SettingError, match="means over folds .mscoco1k test 5 folds"):
         export_scores(tmp_path / "folded.json", tmp_path / "out")
-    with pytest.raises(SettingError, match="languages are ar, de, en"):
-        export_scores(RECORDED, tmp_path / "out", languages=["sw"])
+    with pytest.raises(UnknownNameError, match="unknown measured language 'sw'.*Known: ar, de, en"):
+        export_scores(RECORDED, tmp_path / "out", languages=["de", "sw"])
     assert not (tmp_path / "out").exists()
 
 

@@ -20,7 +20,10 @@ def export(
             "clip-benchmark: results.json or its folder, or what evaluate --json printed."
         ),
     ] = "pictoclip",
-    languages: Annotated[str | None, typer.Option(help="Tags, separated by commas.  [default: all, en too]")] = None,
+    languages: Annotated[
+        str | None,
+        typer.Option(help="Tags, separated by commas.  [default: all; of packs en too, except --to pack]"),
+    ] = None,
     precision: Annotated[
         str | None, typer.Option(help="Of texts, with --to onnx: float32 or int8.  [default: float32]")
     ] = None,

@@ -16,8 +16,8 @@ from typing import Any
 
 from babelclip.errors import FormatError, SettingError
 from babelclip.evaluation import CUTS, read_results
+from babelclip.export.leaving import pick_tags
 from babelclip.files import new_folder
-from babelclip.languages import normalise_tag
 from babelclip.report.export import TASK, clip_benchmark_rows, is_folded, row_of
 
 SCORES = "clip-benchmark"
@@ -50,6 +50,7 @@ def export_scores(source: Path | str, out: Path | str, *, languages: Sequence[st
 
     Raises:
         FormatError: it is none of these, or damaged.
+        UnknownNameError: a language has no scores there.
         SettingError: the folder holds something, or nothing corresponds.
         BabelclipError: the disk is full or the place cannot be written to.
     """
@@ -57,13 +58,11 @@ def export_scores(source: Path | str, out: Path | str, *, languages: Sequence[st
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingError(f"--out {out} exists and is not empty", fix="Choose a new folder; nothing is overwritten.")
     rows, folded = _rows(source / "results.json" if source.is_dir() else source)
-    tags = None if languages is None else {normalise_tag(tag) for tag in languages}
-    wanted = [row for row in rows if tags is None or row["language"] in tags]
-    if not wanted:
-        known = ", ".join(sorted({row["language"] for row in rows})) or "none"
-        why = f", and means over folds ({', '.join(folded)}) are no numbers of CLIP_benchmark" if folded else ""
-        raise SettingError(f"there is no score to write: languages are {known}{why}", fix="Ask for some of these.")
-    files = {_name(row): json.dumps(row, ensure_ascii=False) + "\n" for row in wanted}
+    if not rows:
+        why = f": means over folds ({', '.join(folded)}) are no numbers of CLIP_benchmark" if folded else ""
+        raise SettingError(f"there is no score to write{why}", fix="Give scores over one whole gallery.")
+    tags = pick_tags(languages, sorted({row["language"] for row in rows}), "measured language")
+    files = {_name(row): json.dumps(row, ensure_ascii=False) + "\n" for row in rows if row["language"] in tags}
     with new_folder(out) as place:
         for name, content in files.items():
             (place / name).write_text(content, encoding="utf-8")
