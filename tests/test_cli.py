@@ -87,8 +87,8 @@ def test_learn_and_evaluate_on_own_data(captions, tiny_folder, tmp_path):
     )
     assert scores["chance"]["img_r1"] == pytest.approx(100 / 24)
     assert 0 <= scores["scores"]["r_mean"] <= 100
-    printed = invoke("evaluate", "--model", out, "--language", "ru", "--data", captions / "ru.tsv")
-    assert "has not learnt 'ru'; it knows en, de" in printed
+    said = RUNNER.invoke(app, ["evaluate", "--model", str(out), "--language", "ru", "--data", str(captions / "ru.tsv")])
+    assert "has not learnt 'ru'; it knows en, de" in said.stderr
 
 
 def learn_german(captions, tiny_folder, out, *more) -> list:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import babelclip
+from babelclip.cli.main import app
 from babelclip.data.examples import base_lexicon
 from babelclip.errors import FormatError, SettingError, UnknownNameError
 from babelclip.evaluation import read_results, write_results
@@ -15,7 +16,7 @@ from babelclip.export import export_packs, export_scores
 from babelclip.packs import Polyglot, install_pack, load_pack
 from babelclip.report.export import clip_benchmark_rows
 from exports import QUICK, TEXTS, assert_close, learn_packs, learn_shared
-from test_cli import invoke
+from test_cli import RUNNER, invoke
 
 RECORDED = Path(__file__).parents[1] / "bench" / "results" / "table-packs.json"
 
@@ -156,10 +157,26 @@ def test_what_evaluate_printed_becomes_files(polyglot, tiny, captions, tmp_path)
     (tmp_path / "de.json").write_text(printed)
     export_scores(tmp_path / "de.json", tmp_path / "out")
     scores = json.loads(printed)
+    assert scores["learnt"] is True
     for pretrained, key in (("babelclip", "scores"), ("babelclip-routed", "routed")):
         one = json.loads((tmp_path / "out" / f"de.tsv_{pretrained}_my_de_zeroshot_retrieval.json").read_text())
         assert one["metrics"]["text_retrieval_recall@5"] == scores[key]["txt_r5"] / 100
         assert (one["dataset"], one["model"], one["language"]) == ("de.tsv", "my", "de")
+
+
+def test_scores_of_a_language_that_was_not_learnt_are_never_passed_off_as_learnt(polyglot, tiny, captions, tmp_path):
+    install_pack(tmp_path / "my", polyglot.packs["de"], tiny)
+    ask = ("evaluate", "--model", tmp_path / "my", "--language", "ru", "--data", captions / "ru.tsv")
+    said = RUNNER.invoke(app, [*map(str, ask), "--json"])
+    note = f"note: {tmp_path / 'my'} has not learnt 'ru'; it knows en, de"
+    assert note in said.stderr
+    assert note in RUNNER.invoke(app, list(map(str, ask))).stderr
+    assert json.loads(said.stdout)["learnt"] is False
+    (tmp_path / "ru.json").write_text(said.stdout)
+    export_scores(tmp_path / "ru.json", tmp_path / "out")
+    assert sorted(file.name.split("_")[1] for file in (tmp_path / "out").glob("*.json")) == [
+        "babelclip-routed-unlearnt", "babelclip-unlearnt"
+    ]  # fmt: skip
 
 
 def test_other_files_are_no_scores(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from babelclip.cli.console import console, progress_bars, quieten, tell_incomplete
+from babelclip.cli.console import console, note, progress_bars, quieten, tell_incomplete
 from babelclip.cli.learn import Columns, Runtime, print_scores
 from babelclip.continual import load
 from babelclip.data import Corpus, Examples, Teacher
@@ -47,18 +47,19 @@ def run_evaluate(
         student = load(model, base=base, plug=plug, device=runtime.device, cache=runtime.cache, frames=runtime.frames)
         examples = _prepare(student.teacher, corpus)
         known, found = [NATIVE, *student.languages], {"score": student.evaluate(examples)}
+    learnt = examples.language in known
+    if not learnt:
+        note(f"{model} has not learnt {examples.language!r}; it knows {', '.join(known)}")
     if as_json:
         chance = chance_scores(examples.owner, len(examples.files))
         print_json = {
             "model": model, "language": examples.language, "data": data.name, "scores": found["score"],
-            "chance": chance,
+            "chance": chance, "learnt": learnt,
         }  # fmt: skip
         if "routed" in found:
             print_json["routed"] = found["routed"]
         console.print_json(json.dumps(print_json))
         return
-    if examples.language not in known:
-        console.print(f"note: {model} has not learnt {examples.language!r}; it knows {', '.join(known)}")
     print_scores(examples, found)
 
 

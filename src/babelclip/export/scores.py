@@ -33,6 +33,7 @@ Written by babelclip from {source}; `clip_benchmark build *.json` makes one tabl
 k is 1, 5 and 10 (CLIP_benchmark's own default is 5 alone: `--recall_k 1 5 10`). Of a stream of languages these are the
 scores after the last task. Equal similarities stand in random order here, and the expectation is given; CLIP_benchmark
 takes them as they come. Data sets have babelclip's names: compare only where captions and pictures are the same.
+`-unlearnt` in a name: the model had not learnt that language.
 
 Left out, because CLIP_benchmark has no such number: `txt_group_r@k` (protocol `group`), `r_mean`, `ar`, median ranks,
 AA, F, Fen, BWT, FWT, intervals{folds}.
@@ -95,12 +96,12 @@ def _rows(file: Path) -> tuple[list[dict[str, Any]], list[str]]:
 
 def _evaluated(content: dict[str, Any]) -> list[dict[str, Any]]:
     """Of one model on one file of captions: told its language, and, where it can, finding it out."""
-    made = []
+    made, unlearnt = [], "" if content.get("learnt", True) else "-unlearnt"
     for key, pretrained in (("scores", "babelclip"), ("routed", "babelclip-routed")):
         if key in content or key == "scores":
             scores = {f"{name}_r{k}": float(content[key][f"{name}_r{k}"]) for name in ("img", "txt") for k in CUTS}
             model = re.split(r"[/\\]", str(content["model"]).rstrip("/\\"))[-1]
-            made.append(row_of(scores, str(content["data"]), model, pretrained, str(content["language"])))
+            made.append(row_of(scores, str(content["data"]), model, pretrained + unlearnt, str(content["language"])))
     return made
 
 
