@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from babelclip.data import Teacher, read_captions, read_image_vectors
+from babelclip.data.texts import read_texts
 from babelclip.errors import DataError, UnknownNameError
 
 
@@ -117,6 +118,26 @@ def test_a_wrong_column_gets_a_hint(folder):
         read_captions(file, "de")
     with pytest.raises(UnknownNameError, match="unknown column 'fr'"):
         read_captions(write(folder, f"image\ten\tde\n{GOOD}"), "fr")
+
+
+def test_a_column_is_found_however_its_tag_is_written(folder):
+    expected = read_captions(write(folder, f"image\ten\tde\n{GOOD}"), "de").captions
+    file = write(folder, f"image\tEN\tDE\n{GOOD}")
+    assert read_captions(file, "de").captions == expected
+    assert read_captions(file, "de", english_column="EN", text_column="DE").captions == expected
+    with pytest.raises(UnknownNameError, match=r"unknown column 'DE'\. Known: De, de, image"):
+        read_captions(write(folder, f"image\tde\tDe\n{GOOD}"), "fr", english_column="DE")
+
+
+def test_another_language_is_never_the_hint_for_a_column(folder):
+    for header, missing in (("image\ten\tfr", "de"), ("image\tde\tfr", "en")):
+        file = write(folder, f"{header}\n{GOOD}")
+        with pytest.raises(UnknownNameError, match=rf"unknown column '{missing}'\. Known: "):
+            read_captions(file, "de")
+        with pytest.raises(UnknownNameError, match=rf"unknown column '{missing}'\. Known: "):
+            read_texts(file, missing)
+    with pytest.raises(UnknownNameError, match=r"unknown column 'image'\. Did you mean 'IMAGES'\?"):
+        read_captions(write(folder, f"IMAGES\ten\tde\n{GOOD}"), "de")
 
 
 def test_files_that_cannot_be_read_are_named(folder):

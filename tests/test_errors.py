@@ -19,6 +19,11 @@ def test_an_unknown_name_is_answered_with_the_closest_and_all_known():
         registry["tier"]
 
 
+def test_the_closest_name_is_found_in_another_case():
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'RGB'\? Known: RGB, dim"):
+        raise UnknownNameError("option", "rgb", ["dim", "RGB"])
+
+
 def test_a_missing_extra_says_what_to_install():
     assert "pip install 'babelclip[demo]'" in str(MissingExtraError("emoji", "demo", "The demo"))
 

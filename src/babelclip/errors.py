@@ -54,12 +54,14 @@ class UnknownNameError(BabelclipError):
     """A name that is in none of our tables."""
 
     def __init__(
-        self, kind: str, name: str, known: Iterable[str], *, file: Path | str | None = None, line: int | None = None
-    ) -> None:
-        """Name the closest known names and list them all."""
+        self, kind: str, name: str, known: Iterable[str], *, likely: Iterable[str] | None = None,
+        file: Path | str | None = None, line: int | None = None,
+    ) -> None:  # fmt: skip
+        """Name the closest known name, or the closest of the ``likely`` ones, and list all known."""
         names = sorted(known)
-        close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        guess = f"Did you mean {close[0]!r}? " if close else ""
+        lower = {one.lower(): one for one in (names if likely is None else likely)}
+        close = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
+        guess = f"Did you mean {lower[close[0]]!r}? " if close else ""
         super().__init__(
             f"unknown {kind} {name!r}", fix=f"{guess}Known: {', '.join(names) or '(none)'}.", file=file, line=line
         )

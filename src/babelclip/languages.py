@@ -63,6 +63,14 @@ def normalise_tag(tag: str) -> str:
     return "-".join(part for part in parts if part)
 
 
+def as_tag(text: str) -> str | None:
+    """Return a text as ``normalise_tag`` does, or None where it is no language tag."""
+    try:
+        return normalise_tag(text)
+    except DataError:
+        return None
+
+
 def language_name(tag: str) -> str:
     """Return the English name of a language, or the tag itself where we do not know one."""
     return LANGUAGES.get(tag, LANGUAGES.get(language_part(tag), (tag, "")))[0]

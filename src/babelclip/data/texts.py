@@ -7,7 +7,7 @@ from pathlib import Path
 from babelclip.data.gather import clean, find_problem
 from babelclip.data.tables import SUFFIXES, read_lines, read_rows
 from babelclip.errors import DataError, UnknownNameError
-from babelclip.languages import normalise_tag
+from babelclip.languages import as_tag, normalise_tag
 
 UNKNOWN = "und"
 """Tag of texts whose language is not said (BCP-47: undetermined)."""
@@ -31,11 +31,12 @@ def read_texts(file: Path, language: str | None = None) -> dict[str, list[str]]:
         found = {tag or UNKNOWN: [text for _, text in read_lines(file)]}
     else:
         header, rows = read_rows(file)
-        columns = {name: one for name in header if (one := _tag_of(name)) is not None}
+        columns = {name: one for name in header if (one := as_tag(name)) is not None}
         if tag is not None:
+            others = [name for name in header if name not in columns]
             columns = {name: tag for name, one in columns.items() if one == tag}
             if not columns:
-                raise UnknownNameError("column", language or "", header, file=file, line=1)
+                raise UnknownNameError("column", language or "", header, likely=others, file=file, line=1)
         elif not columns:
             raise DataError(
                 f"none of the columns {', '.join(header)} is named as a language tag",
@@ -47,10 +48,3 @@ def read_texts(file: Path, language: str | None = None) -> dict[str, list[str]]:
     if not left:
         raise DataError("there is no text in it", file=file, fix="Give a file with one text a line, or captions.")
     return left
-
-
-def _tag_of(column: str) -> str | None:
-    try:
-        return normalise_tag(column)
-    except DataError:
-        return None
