@@ -114,6 +114,19 @@ def test_what_may_not_be_read_is_not_called_damaged_or_missing(captions, tiny_fo
             invoke("pack", "list", tmp_path)
 
 
+def test_several_packs_are_installed_all_or_none(captions, tiny_folder, tmp_path):
+    files = [tmp_path / f"{tag}.babelpack" for tag in ("ru", "de")]
+    for file in files:
+        learn(captions, tiny_folder, file.stem, file)
+    mine = tmp_path / "mine"
+    invoke("pack", "install", files[1], "--into", mine, "--base", tiny_folder)
+    with pytest.raises(SettingError, match="'de' is installed in .*Say --replace"):
+        invoke("pack", "install", *files, "--into", mine)
+    assert load_polyglot(mine).languages == ["en", "de"]
+    invoke("pack", "install", *files, "--into", mine, "--replace")
+    assert load_polyglot(mine).languages == ["en", "de", "ru"]
+
+
 def test_nothing_that_was_learnt_is_lost_at_the_end(captions, tiny_folder, deep_folder, tmp_path):
     """A neighbour whose language cannot be recognised, a cache inside the folder, another base model."""
     shared, mine = tmp_path / "shared", tmp_path / "mine"

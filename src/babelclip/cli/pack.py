@@ -29,7 +29,7 @@ from babelclip.packs import (
     save_pack,
 )
 from babelclip.packs.card import DataCard
-from babelclip.packs.installed import base_of, pack_files_of
+from babelclip.packs.installed import base_of, check_new, pack_files_of
 from babelclip.packs.pack import Profiles
 from babelclip.packs.verify import verify_polyglot
 from babelclip.report.terminal import new_table
@@ -80,6 +80,8 @@ def run_install(
     encoder = _encoder(base, [into, *paths], files[0], device)
     lexicon = base_lexicon(encoder)
     packs = list(_load_all(files, encoder, lexicon))
+    if not replace:
+        check_new(into, [pack.language for pack in packs])
     for pack in packs:
         install_pack(into, pack, encoder, replace=replace)
         console.print(f"Installed in {into}: {_describe(pack)}")

@@ -9,7 +9,7 @@ Installing writes one file, removing deletes it, so that nothing else can change
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -141,13 +141,28 @@ def install_pack(folder: Path | str, pack: Pack, encoder: DualEncoder, *, replac
             f"{pack.card.base.fingerprint[:12]}, but this folder is for {own.name!r} with {own.fingerprint[:12]}",
             file=folder, fix="Choose another folder, or learn the language for this base model.",
         )  # fmt: skip
+    if not replace:
+        check_new(folder, [pack.language])
     file = folder / f"{pack.language}{SUFFIX}"
-    if file.exists() and not replace:
-        raise SettingError(
-            f"{pack.language!r} is installed in {folder}", fix="Say --replace (replace=True), or remove it first."
-        )
     write_whole(file, zip_files(pack_files(pack)))
     return file
+
+
+def check_new(folder: Path, languages: Sequence[str]) -> None:
+    """Refuse languages that are installed in a folder.
+
+    Args:
+        folder: of packs, or to become one.
+        languages: their tags.
+
+    Raises:
+        SettingError: some are there; names them all.
+    """
+    if there := [tag for tag in languages if (folder / f"{tag}{SUFFIX}").exists()]:
+        raise SettingError(
+            f"{', '.join(map(repr, there))} is installed in {folder}",
+            fix="Say --replace (replace=True), or remove it first.",
+        )
 
 
 def begin_folder(folder: Path, encoder: DualEncoder) -> None:
