@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from functools import partial
 
@@ -10,7 +11,7 @@ import torch
 
 import babelclip
 from babelclip.continual import Gallery, Stage, run_stream
-from babelclip.errors import BabelclipError, FormatError, SettingError
+from babelclip.errors import BabelclipError, DataError, FormatError, SettingError
 from babelclip.files import alone
 from babelclip.packs import install_pack, load_card, load_polyglot
 from babelclip.packs.card import Measured
@@ -125,6 +126,33 @@ def test_several_packs_are_installed_all_or_none(captions, tiny_folder, tmp_path
     assert load_polyglot(mine).languages == ["en", "de"]
     invoke("pack", "install", *files, "--into", mine, "--replace")
     assert load_polyglot(mine).languages == ["en", "de", "ru"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("a wall\t12\na field\t34", "no letter in 2 training texts"),
+        ("12\teine Wand\n34\tein Feld", "no letter in 2 English training texts"),
+        ("a wall\teine Wand", "1 training texts in 'de'"),
+    ],
+)
+def test_texts_that_cannot_be_learnt_are_named_with_their_file_and_leave_nothing(
+    rows, told, captions, tiny_folder, tmp_path
+):
+    shutil.copy(captions / "0-0.png", tmp_path)
+    lines = ["image\ten\tde", *(f"0-0.png\t{row}" for row in rows.split("\n"))]
+    (tmp_path / "de.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=rf"{tmp_path / 'de.tsv'}: {told}"):
+        learn(tmp_path, tiny_folder, "de", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_english_is_refused_and_leaves_nothing(captions, tiny_folder, tmp_path):
+    shutil.copytree(captions, tmp_path / "captions")
+    shutil.copy(captions / "de.tsv", tmp_path / "captions" / "en.tsv")
+    with pytest.raises(SettingError, match="'en' is the base model's own language"):
+        learn(tmp_path / "captions", tiny_folder, "en", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_nothing_that_was_learnt_is_lost_at_the_end(captions, tiny_folder, deep_folder, tmp_path):

@@ -63,7 +63,7 @@ def run_build(
 
 def _profiles(corpus: Corpus) -> Profiles:
     texts, english = ([getattr(one, name) for one in corpus.captions] for name in ("text", "english"))
-    return Profiles.learn(texts, english)
+    return Profiles.learn(texts, english, file=corpus.source)
 
 
 def run_install(

@@ -10,7 +10,7 @@ from shlex import quote
 from typing import Protocol
 
 from babelclip.acquirers.store import MODULES, REMEMBERED, TENSORS
-from babelclip.cli.console import note, program
+from babelclip.cli.console import note, program, tell_all
 from babelclip.config import TaskSettings, recipe_for
 from babelclip.continual import Student, load
 from babelclip.data import Cache, Examples, Teacher
@@ -27,7 +27,7 @@ from babelclip.packs.learn import add_metrics
 from babelclip.packs.store import save_pack
 from babelclip.packs.warm import START, STARTS
 from babelclip.registry import Registry
-from babelclip.training import Checkpoints, OnStep, TaskReport
+from babelclip.training import Checkpoints, OnStep, StepReport, TaskReport
 
 CHECKPOINTS, LOG, LOCK = "checkpoints", "log.jsonl", ".lock"
 Scores = dict[str, float]
@@ -222,16 +222,19 @@ class PackTeaching:
         on_step: OnStep, checkpoints: Checkpoints, name: str,
     ) -> TaskReport:  # fmt: skip
         """Learn."""
-        if self._into is not None:
-            begin_folder(self._into, self.encoder)
         pack, report = learn_pack(
             self._polyglot, self._tag, examples, method=method, settings=settings, rows=self._start.rows,
-            start=self._rows_from, teacher=self.teacher, validation=validation, on_step=on_step,
+            start=self._rows_from, teacher=self.teacher, validation=validation, on_step=tell_all(self._begin, on_step),
             checkpoints=checkpoints, name=name,
         )  # fmt: skip
         pack = replace(pack, card=pack.card.model_copy(update={"licence": self._start.licence}))
         self._polyglot = self._polyglot.install(pack, replace=self._start.replace)
         return report
+
+    def _begin(self, _: StepReport) -> None:
+        """Make the folder as soon as there is something to go on with, and not where nothing could be learnt."""
+        if self._into is not None:
+            begin_folder(self._into, self.encoder)
 
     def finish(self, tests: Mapping[str, tuple[Examples, Scores]], *, write: bool) -> list[Columns]:
         """Measure with the rows as they are stored, then write: the card says how well it does."""

@@ -48,6 +48,7 @@ class Examples:
         images: (N, dim) the base model's picture vectors, not normalised; ``images[:]`` is all of them.
         teachers: (M, dim) the base model's English text vectors, not normalised.
         parts: tag and number of texts of each language, one behind the other, where there are several.
+        source: the file that they were read from, for messages; None where there are several.
     """
 
     language: str
@@ -58,6 +59,7 @@ class Examples:
     images: Vectors
     teachers: Vectors
     parts: tuple[tuple[str, int], ...] = ()
+    source: Path | None = None
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -152,6 +154,7 @@ class Teacher:
             if corpus.vectors is None
             else self._given(corpus.vectors, files),
             teachers=self.encode_english(english),
+            source=corpus.source,
         )
 
     def _given(self, vectors: ImageVectors, ids: Sequence[Path]) -> Features:

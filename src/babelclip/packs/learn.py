@@ -78,7 +78,7 @@ def learn_pack(  # noqa: PLR0913 - all but two have defaults
     check_kinds(stack.acquirers(encoder.text_tower.shape))
     teacher = teacher or Teacher(encoder)
     examples = Student(encoder, Learnt.start(polyglot.base, encoder), teacher).examples(language, data)
-    profiles = Profiles.learn(examples.texts, examples.english)
+    profiles = Profiles.learn(examples.texts, examples.english, file=examples.source)
     words, lexicon = None, polyglot.base
     make = STARTS[start] if isinstance(start, str) else start
     if make is not STARTS[START]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -38,13 +39,16 @@ class Profiles:
     native: Profile
 
     @classmethod
-    def learn(cls, texts: Sequence[str], english: Sequence[str]) -> Profiles:
-        """Count the pieces of training texts and of their English.
+    def learn(cls, texts: Sequence[str], english: Sequence[str], *, file: Path | None = None) -> Profiles:
+        """Count the pieces of training texts and of their English; ``file``: where they stand, for messages.
 
         Raises:
             DataError: there is no letter in any of the texts, or of the English ones.
         """
-        return cls(Profile.learn(texts), Profile.learn(english, keep=KEEP_NATIVE))
+        return cls(
+            Profile.learn(texts, file=file),
+            Profile.learn(english, keep=KEEP_NATIVE, what="English training texts", file=file),
+        )
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def plan_pack(polyglot: Polyglot, corpus: Corpus, *, method: str | Stack, settin
     packs = {
         rows: make_pack(
             encoder, base, learnt, corpus.language, method=stack.name, rows=rows,
-            profiles=Profiles.learn(examples.texts, examples.english),
+            profiles=Profiles.learn(examples.texts, examples.english, file=corpus.source),
             settings=settings.as_dict(),
         )
         for rows in ROW_DTYPES

@@ -39,12 +39,16 @@ class Profile:
     totals: Tensor
 
     @classmethod
-    def learn(cls, texts: Sequence[str], *, keep: int = KEEP) -> Profile:
+    def learn(
+        cls, texts: Sequence[str], *, keep: int = KEEP, what: str = "training texts", file: Path | None = None
+    ) -> Profile:
         """Count the pieces of training texts.
 
         Args:
             texts: a language's training texts; no other data may be used.
             keep: at most so many pieces are kept, the most frequent; of equally frequent ones those of lower number.
+            what: what the texts are, for messages.
+            file: where they come from, for messages.
 
         Raises:
             DataError: there is no letter in any of the texts.
@@ -56,7 +60,8 @@ class Profile:
         kinds = np.flatnonzero(counts)
         if not len(kinds):
             raise DataError(
-                f"no letter in {len(texts):,} training texts, so their language cannot be recognised",
+                f"no letter in {len(texts):,} {what}, so their language cannot be recognised",
+                file=file,
                 fix="Check that the right column was read.",
             )
         by_order = counts.reshape(ORDERS, -1)

@@ -107,8 +107,9 @@ def train_task(
             )
     if len(examples.texts) < 2:
         raise DataError(
-            f"{len(examples.texts)} training texts in {examples.language!r}", fix="Give at least 2, better 1,000."
-        )
+            f"{len(examples.texts)} training texts in {examples.language!r}", file=examples.source,
+            fix="Give at least 2, better 1,000.",
+        )  # fmt: skip
     stages = method.stages(settings)
     settings = next(iter(stages.values()))
     lexicon = learnt.lexicon.copy()
