@@ -158,6 +158,12 @@ def examples(tiny, corpora) -> dict[str, Examples]:
 
 
 @pytest.fixture(scope="session")
+def deep_examples(deep, corpora) -> dict[str, Examples]:
+    teacher = Teacher(deep)
+    return {language: teacher.prepare(corpus) for language, corpus in corpora.items()}
+
+
+@pytest.fixture(scope="session")
 def language_model(captions, tmp_path_factory) -> Path:
     """A multilingual language model, as small as can be: WordPiece and word embeddings of width 20."""
     folder = tmp_path_factory.mktemp("models") / "multilingual"

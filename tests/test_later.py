@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 import babelclip
 from babelclip.acquirers import Learnt
 from babelclip.cli.main import app
-from babelclip.data import Teacher
 from babelclip.data.examples import base_lexicon
 from babelclip.data.joined import join_examples
 from babelclip.errors import SettingError
@@ -74,21 +73,19 @@ def test_the_command_says_what_a_method_knows_nothing_of(captions, tiny_folder, 
 
 
 @pytest.mark.parametrize("method", ["full", "mla(shared=true)", "dualprompt", "mla", "lora"])
-def test_a_task_leaves_the_modules_of_other_methods_alone(deep, corpora, method):
+def test_a_task_leaves_the_modules_of_other_methods_alone(deep, deep_examples, method):
     """Those that all languages share, and a language's own where it is learnt again."""
-    examples = {tag: Teacher(deep).prepare(corpus) for tag, corpus in corpora.items()}
-    first = teach(deep, examples, compose(method), order=("de",))
+    first = teach(deep, deep_examples, compose(method), order=("de",))
     for tag, again in (("ru", False), ("de", True)):
-        found, _ = train_task(deep, first, examples[tag], compose("cll"), SETTINGS, again=again)
+        found, _ = train_task(deep, first, deep_examples[tag], compose("cll"), SETTINGS, again=again)
         same(found.acquirers.tensors(), first.acquirers.tensors())
         assert not torch.equal(found.lexicon.table[: len(first.lexicon.table)], first.lexicon.table)
 
 
 @pytest.mark.parametrize("method", ["dualprompt", "coda", "mla"])
-def test_a_language_that_comes_new_beside_one_learnt_again_gets_modules(deep, corpora, method):
-    examples = {tag: Teacher(deep).prepare(corpus) for tag, corpus in corpora.items()}
-    first = teach(deep, examples, compose(method), order=("de",))
-    both = join_examples([examples["de"], examples["ru"]], "mul")
+def test_a_language_that_comes_new_beside_one_learnt_again_gets_modules(deep, deep_examples, method):
+    first = teach(deep, deep_examples, compose(method), order=("de",))
+    both = join_examples([deep_examples["de"], deep_examples["ru"]], "mul")
     found, _ = train_task(deep, first, both, compose(method), SETTINGS, again=True)
     assert {"de", "ru"} <= set(found.acquirers.kinds[method].modules)
 

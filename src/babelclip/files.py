@@ -153,14 +153,14 @@ def alone(work: Path, lock: Path, *, wait: float) -> Iterator[None]:
 
     Args:
         work: file or folder that is worked on, for the message.
-        lock: file that stands for the right; it is removed afterwards.
+        lock: file that stands for the right; it is removed afterwards, and so is a folder that was made for it alone.
         wait: seconds to wait for another process that holds it.
 
     Raises:
         SettingError: another process holds it.
         BabelclipError: the lock cannot be written.
     """
-    held = FileLock(lock, timeout=wait)
+    held, made = FileLock(lock, timeout=wait), not lock.parent.exists()
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         held.acquire()
@@ -176,6 +176,9 @@ def alone(work: Path, lock: Path, *, wait: float) -> Iterator[None]:
         if os.name == "posix":  # elsewhere it goes when it is given back
             lock.unlink(missing_ok=True)
         held.release()
+        if made:
+            with contextlib.suppress(OSError):  # something was written there, which stays
+                lock.parent.rmdir()
 
 
 def _temporary(target: Path) -> Path:
