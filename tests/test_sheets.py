@@ -92,6 +92,7 @@ def test_each_gallery_has_its_own_chance_and_says_which_pictures_were_seen(resul
     page = " ".join((tmp_path / "index.html").read_text(encoding="utf-8").split())
     assert re.findall(r"chance ([\d.]+) %", page) == [f"{run.chance['img_r10']:.1f}", "2.5"]
     assert "measured again on pictures and texts that were in no training set." in page
+    assert "dropped duplicate concepts 244) · seed 0" in page
     data = results.data.model_copy(update={"counts": {f"folder other {SEEN}": 1_234}})
     write_page(both.model_copy(update={"data": data}), tmp_path / "index.html")
     page = " ".join((tmp_path / "index.html").read_text(encoding="utf-8").split())
