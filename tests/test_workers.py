@@ -228,14 +228,14 @@ def test_steps_that_overflow_are_counted(tiny, examples, quick, monkeypatch):
     assert 2 < report.skipped < report.steps
 
 
-def test_processes_that_would_go_on_from_different_steps_are_stopped(monkeypatch):
+@pytest.mark.parametrize(("here", "other"), [(0, 3), (3, 0), (1_000_000, 999_999), (3, 3)])
+def test_processes_that_would_go_on_from_different_steps_are_stopped(monkeypatch, here, other):
     """Each of them, whatever it has itself."""
-    for others, here in (((3, 3), 0), ((3, 0), 3)):
-        workers = Workers(torch.device("cpu"))
-        both = torch.tensor([[float(one), one**2] for one in (here, *others[:1])], dtype=torch.float64)
-        monkeypatch.setattr(Workers, "mean", lambda _, tensor, both=both: both.mean(0))
-        if here == others[0]:
-            workers.agree(here, "steps")
-            continue
-        with pytest.raises(SettingError, match=rf"process 0 of 1 goes on after {here} steps, but not every process"):
-            workers.agree(here, "steps")
+    mean = (here + other) / 2
+    found = iter([mean, (abs(here - mean) + abs(other - mean)) / 2])
+    monkeypatch.setattr(Workers, "mean", lambda *_: torch.tensor(next(found), dtype=torch.float64))
+    if here == other:
+        Workers(torch.device("cpu")).agree(here, "steps")
+        return
+    with pytest.raises(SettingError, match=rf"process 0 of 1 goes on after {here} steps, but not every process does"):
+        Workers(torch.device("cpu")).agree(here, "steps")

@@ -93,8 +93,9 @@ class Workers:
         Raises:
             SettingError: in every process, if one has another number.
         """
-        mean, square = self.mean(torch.tensor([done, done**2], dtype=torch.float64)).tolist()
-        if abs(square - mean**2) > 1e-6 * max(1.0, square):
+        mean = self.mean(torch.tensor(done, dtype=torch.float64))
+        apart = self.mean((done - mean).abs())
+        if float(apart) > 1e-6:
             raise SettingError(
                 f"process {self.rank} of {self.count} goes on after {done} {what}, but not every process does",
                 fix="Keep the checkpoints where all processes see them, or delete them everywhere.",
