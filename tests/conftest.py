@@ -42,6 +42,7 @@ from babelclip.lexicon import read_multilingual
 from babelclip.search.open import open_store
 from babelclip.search.store import VectorStore
 from browsing import browser, film, library, visit  # noqa: F401
+from indexing import Counting, write_pictures
 from postgres_server import binaries, server
 from stores import about
 from towers import write_deep
@@ -252,6 +253,27 @@ def store(place) -> Iterator[VectorStore]:
     opened.write_about(about())
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    """Pictures to index."""
+    return write_pictures(tmp_path / "photos")
+
+
+@pytest.fixture
+def folder_store(tmp_path) -> Iterator[VectorStore]:
+    """A store in a folder, not begun."""
+    pytest.importorskip("lancedb", reason="an index in a folder needs the extra [search]")
+    opened = open_store(str(tmp_path / "index"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def counting(tiny) -> Counting:
+    """A base model that counts what it looks at."""
+    return Counting(tiny)
 
 
 @pytest.fixture

@@ -18,8 +18,9 @@ from typer.testing import CliRunner
 import babelclip
 from babelclip import __version__
 from babelclip.cli.main import app, main
-from babelclip.errors import BabelclipError
+from babelclip.errors import BabelclipError, SettingError
 from babelclip.evaluation import read_results
+from babelclip.files import alone
 from babelclip.training import Checkpoints
 from forks import command_line, finish, start
 
@@ -261,6 +262,15 @@ def test_the_demo_measures_reports_and_repeats_itself(openmoji_folder, tmp_path,
     printed = invoke("evaluate", "--model", tmp_path / "one" / "model", "--language", "ko", "--data",
                      openmoji_folder / "ko.test.tsv", "--device", "cpu")  # fmt: skip
     assert f"{run.scores['img_r10'][1][1]:.1f}" in printed
+
+
+@pytest.mark.parametrize(("command", "lock"), [("demo", "out/.lock"), ("tune", ".out.lock")])
+def test_two_processes_do_not_share_a_folder(command, lock, captions, tiny_folder, tmp_path):
+    data = ("--base", tiny_folder, "--data", captions / "de.tsv") if command == "tune" else ()
+    (tmp_path / "out").mkdir()
+    with alone(tmp_path, tmp_path / lock, wait=0), pytest.raises(SettingError, match="another process works on"):
+        invoke(command, "--out", tmp_path / "out", "--device", "cpu", *data)
+    assert [entry.name for entry in tmp_path.rglob("*")] == ["out"]
 
 
 @pytest.mark.parametrize(

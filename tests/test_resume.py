@@ -132,6 +132,21 @@ def test_the_checkpoint_that_was_found_damaged_goes_first(tmp_path):
     assert not again.begun
 
 
+def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged_and_stays(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path, note=pytest.fail)
+    checkpoints.save({}, {"step": 1}, {})
+    file = tmp_path / "00000001" / "state.json"
+
+    def refuse(_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(file))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("babelclip.files.sha256", refuse)
+        with pytest.raises(BabelclipError, match=r"state\.json: may not be read.*Mend its rights"):
+            Checkpoints(tmp_path, note=pytest.fail).latest({})
+    assert checkpoints.latest({}).state == {"step": 1}
+
+
 def test_other_validation_data_or_other_vectors_are_another_run(tiny, examples, quick, tmp_path):
     def learn(train, held_out, name):
         babelclip.Student(tiny).learn("de", train, settings=quick, validation=held_out, checkpoints=tmp_path / name)

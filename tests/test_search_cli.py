@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from torch.nn.functional import normalize
 
+import babelclip.cli.console  # noqa: F401 - made before COLUMNS is set, or its width stays that of these tests
 from babelclip import TaskSettings
 from babelclip.cli.main import app, main
 from babelclip.data.examples import base_lexicon

@@ -111,6 +111,7 @@ def check_folder(folder: Path) -> None:
 
     Raises:
         FormatError: a file is missing or its content is not what was written; names it, and both hashes.
+        BabelclipError: a file may not be read, so that nobody knows.
     """
     fix = "Delete the folder; what it held cannot be trusted."
     try:
@@ -124,6 +125,8 @@ def check_folder(folder: Path) -> None:
                 raise FormatError(
                     f"damaged: sha256 is {found[:12]}, the manifest says {expected[:12]}", file=folder / name, fix=fix
                 )
+    except PermissionError as error:
+        raise may_not_read(Path(error.filename)) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise FormatError(f"incomplete or damaged ({error})", file=folder, fix=fix) from error
 

@@ -13,13 +13,14 @@ from babelclip import __version__
 from babelclip.benchmarks import openmoji
 from babelclip.cli.console import console, note, progress_bars, quieten, tell_all
 from babelclip.cli.demo_models import keep
+from babelclip.cli.teaching import LOCK
 from babelclip.config import PICTOCLIP, TaskSettings, change_settings
 from babelclip.continual import Gallery, Stage, Student, code_fingerprint, load, run_stream
 from babelclip.data import Cache, Corpus, Examples, read_captions
 from babelclip.encoders import DEFAULT_MODEL
 from babelclip.errors import SettingError
 from babelclip.evaluation import Base, Data, Results, Run, chance_scores, write_results
-from babelclip.files import remove_temporaries
+from babelclip.files import alone, remove_temporaries
 from babelclip.languages import normalise_tag
 from babelclip.methods import compose
 from babelclip.packs import Polyglot
@@ -65,45 +66,47 @@ def run_demo(
     student = load(DEFAULT_MODEL, device=device, cache=Cache(out / "cache"))
     if student.encoder.device.type == "cpu":
         keep_freed_memory()
-    if out.is_dir():
+    with alone(out, out / LOCK, wait=0):
         remove_temporaries(out)
-    checkpoints = Checkpoints(out / "checkpoints", note=note)
-    if checkpoints.begun:
-        console.print(f"Going on from the checkpoints in {checkpoints.folder}")
-    with progress_bars() as bars:
-        openmoji.write_folder(out / "data", progress=bars.bar("drawing pictograms"))
-        corpora = [_read(out / "data", language) for language in order]
-        stages = [
-            Stage(student.teacher.prepare(train, bars.bar("looking at pictures")),
-                  [Gallery("openmoji test", student.teacher.prepare(test, bars.bar("looking at test pictures")))])
-            for train, test in corpora
-        ]  # fmt: skip
-        console.print(_describe(student, stages))
-        learnt: dict[str, Student | Polyglot] = {}
-        runs = []
-        for seed in seeds:
-            for name in names:
-                run = f"{name}-seed{seed}"
-                with closing(JsonlLog(out / "log" / f"{run}.jsonl")) as log:
-                    found, model = _stream(
-                        student, stages, name, replace(recipe, seed=seed), checkpoints.inside(run),
-                        tell_all(log, bars.steps(f"{name}, seed {seed}: learning")),
-                    )  # fmt: skip
-                learnt.setdefault(name, model)
-                runs += found
-        results = Results(
-            version=__version__,
-            code=code_fingerprint(),
-            base=Base(name=student.encoder.name, fingerprint=student.encoder.fingerprint),
-            data=_describe_data(corpora, stages),
-            runs=runs,
+        checkpoints = Checkpoints(out / "checkpoints", note=note)
+        if checkpoints.begun:
+            console.print(f"Going on from the checkpoints in {checkpoints.folder}")
+        with progress_bars() as bars:
+            openmoji.write_folder(out / "data", progress=bars.bar("drawing pictograms"))
+            corpora = [_read(out / "data", language) for language in order]
+            stages = [
+                Stage(student.teacher.prepare(train, bars.bar("looking at pictures")),
+                      [Gallery("openmoji test", student.teacher.prepare(test, bars.bar("looking at test pictures")))])
+                for train, test in corpora
+            ]  # fmt: skip
+            console.print(_describe(student, stages))
+            learnt: dict[str, Student | Polyglot] = {}
+            runs = []
+            for seed in seeds:
+                for name in names:
+                    run = f"{name}-seed{seed}"
+                    with closing(JsonlLog(out / "log" / f"{run}.jsonl")) as log:
+                        found, model = _stream(
+                            student, stages, name, replace(recipe, seed=seed), checkpoints.inside(run),
+                            tell_all(log, bars.steps(f"{name}, seed {seed}: learning")),
+                        )  # fmt: skip
+                    learnt.setdefault(name, model)
+                    runs += found
+            results = Results(
+                version=__version__,
+                code=code_fingerprint(),
+                base=Base(name=student.encoder.name, fingerprint=student.encoder.fingerprint),
+                data=_describe_data(corpora, stages),
+                runs=runs,
+            )
+            write_results(results, out / "results.json")
+            commands = keep(out, learnt, order, bars)
+        best = names[-1]
+        queries = find_all_examples(learnt[best].encode_texts, [_test_of(stage) for stage in stages])
+        write_page(
+            results, out / "index.html", metric=METRIC, searches=Searches(queries, best, CREDIT), commands=commands
         )
-        write_results(results, out / "results.json")
-        commands = keep(out, learnt, order, bars)
-    best = names[-1]
-    queries = find_all_examples(learnt[best].encode_texts, [_test_of(stage) for stage in stages])
-    write_page(results, out / "index.html", metric=METRIC, searches=Searches(queries, best, CREDIT), commands=commands)
-    checkpoints.clear()
+        checkpoints.clear()
     console.print(language_table(runs, METRIC))
     console.print(show(summary_sheet(runs, ("img_r1", METRIC, "txt_r10"))))
     console.print(f"\nDone in {time.perf_counter() - started:.0f} s. Open {out / 'index.html'} to see the report.")

@@ -10,13 +10,13 @@ from shlex import quote
 
 from babelclip.cli.console import console, note, program, progress_bars, quieten, tell_all
 from babelclip.cli.learn import Columns, Runtime, print_scores
-from babelclip.cli.teaching import CHECKPOINTS, LOG
+from babelclip.cli.teaching import CHECKPOINTS, LOCK, LOG
 from babelclip.config import change_settings
 from babelclip.continual import Student
 from babelclip.data import Corpus, Examples, Teacher
 from babelclip.encoders import DualEncoder, load_encoder
 from babelclip.errors import SettingError
-from babelclip.files import remove_folder, remove_temporaries
+from babelclip.files import alone, remove_folder, remove_temporaries
 from babelclip.training import Checkpoints, JsonlLog
 from babelclip.training.allocator import keep_freed_memory
 from babelclip.training.tune import TuneSettings, load_base, tune_english
@@ -54,21 +54,22 @@ def run_tune(
         f"{settings.batch_size}, peak rate {settings.learning_rate:g}"
     )
     work = out.with_name(f"{out.name}.unfinished")
-    if work.is_dir():
-        remove_temporaries(work)
-    checkpoints = Checkpoints(work / CHECKPOINTS, note=note)
-    if checkpoints.begun:
-        console.print(f"Going on from the checkpoints in {checkpoints.folder}")
-    log = JsonlLog(work / LOG)
-    with progress_bars() as bars, closing(log):
-        before = [_scores(encoder, one, runtime)[1] for one in tested]
-        tuned = tune_english(
-            encoder, train, settings, validation=held_out,
-            on_step=tell_all(log, bars.steps("tuning")), checkpoints=checkpoints,
-        )  # fmt: skip
-    tuned.save(out, inside=work)
-    log.file.replace(out / LOG)
-    remove_folder(work)
+    with alone(work, out.with_name(f".{out.name}{LOCK}"), wait=0):
+        if work.is_dir():
+            remove_temporaries(work)
+        checkpoints = Checkpoints(work / CHECKPOINTS, note=note)
+        if checkpoints.begun:
+            console.print(f"Going on from the checkpoints in {checkpoints.folder}")
+        log = JsonlLog(work / LOG)
+        with progress_bars() as bars, closing(log):
+            before = [_scores(encoder, one, runtime)[1] for one in tested]
+            tuned = tune_english(
+                encoder, train, settings, validation=held_out,
+                on_step=tell_all(log, bars.steps("tuning")), checkpoints=checkpoints,
+            )  # fmt: skip
+        tuned.save(out, inside=work)
+        log.file.replace(out / LOG)
+        remove_folder(work)
     _print_report(tuned.report, settings)
     for corpus, score in zip(tested, before, strict=True):
         examples, after = _scores(load_encoder(out, device=runtime.device), corpus, runtime)

@@ -12,11 +12,12 @@ from typing import cast
 
 from PIL import Image, UnidentifiedImageError
 
-from babelclip.errors import DataError
+from babelclip.errors import DataError, MissingExtraError
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-SUFFIXES = (".bmp", ".dib", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-HEIC_SUFFIXES = (".heic", ".heif")
+SUFFIXES = (".bmp", ".dib", ".gif", ".heic", ".heif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+READING_HEIC = "Reading HEIC pictures"
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")
 _ORIENTATION, _DETAILS, _TAKEN = 0x0112, 0x8769, 0x9003
 """EXIF tags: how the picture lies, the directory of details, and in it DateTimeOriginal."""
 _TURNS = {
@@ -38,6 +39,7 @@ def open_picture(file: Path | bytes, *, most_pixels: int | None = None) -> Image
 
     Raises:
         DataError: the file is missing, is no picture of a known format, is damaged, or is too large to be honest.
+        MissingExtraError: it is in HEIF, and ``pillow-heif`` is not installed.
     """
     if isinstance(file, bytes):
         return _open(io.BytesIO(file), None, most_pixels)
@@ -60,6 +62,8 @@ def _open(source: Path | io.BytesIO, file: Path | None, most_pixels: int | None)
             upright.info = {"taken": taken} if taken else {}
             return upright
     except UnidentifiedImageError as error:
+        if "HEIF" not in known_formats() and _is_heif(source):
+            raise MissingExtraError("pillow-heif", "heic", READING_HEIC) from error
         raise DataError(
             f"not a picture that can be read (formats: {', '.join(known_formats())})",
             file=file, fix="Convert it to PNG or JPEG, or leave the row out.",
@@ -81,6 +85,17 @@ def known_formats() -> tuple[str, ...]:
         pillow_heif.register_heif_opener()
         return (*FORMATS, "HEIF")
     return FORMATS
+
+
+def _is_heif(source: Path | io.BytesIO) -> bool:
+    """Whether a file begins as those in HEIF do."""
+    head = source.getvalue()[:12] if isinstance(source, io.BytesIO) else _first_bytes(source)
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
+
+
+def _first_bytes(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(12)
 
 
 def _time_taken(picture: Image.Image) -> str | None:

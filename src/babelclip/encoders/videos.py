@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
+READING_VIDEOS = "Reading videos"
 SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 FORMATS = "asf,avi,flv,h264,hevc,m4v,matroska,mov,mp4,mpeg,mpegts,mpegvideo,ogg,webm"  # none that names other files
 FRAMES = 12
@@ -243,7 +244,7 @@ def _open(file: Path) -> Iterator[_Video]:
     try:
         import av
     except ImportError as error:
-        raise MissingExtraError("av", "video", "Reading videos") from error
+        raise MissingExtraError("av", "video", READING_VIDEOS) from error
     if not file.is_file():
         raise DataError("there is no such video", file=file, fix="Correct the path, or leave the row out.")
     if not file.stat().st_size:

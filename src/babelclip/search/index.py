@@ -32,7 +32,7 @@ from babelclip.search.claim import check_frames, check_vectors, claim
 from babelclip.search.given import ids_of
 from babelclip.search.items import File, Item, Skipped
 from babelclip.search.looking import (
-    NEEDS_VIDEO,
+    NEEDS,
     TOO_LARGE,
     UNREADABLE,
     Limits,
@@ -43,7 +43,7 @@ from babelclip.search.looking import (
     reason_of,
 )
 from babelclip.search.outcome import Report
-from babelclip.search.scan import NEEDS_HEIC, Scan, scan
+from babelclip.search.scan import Scan, scan
 from babelclip.search.store import VectorStore
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ BATCH, SECONDS, AHEAD = 64, 5.0, 32
 """Pictures through the tower at once; how long rows wait to be written; files opened ahead of the tower."""
 
 NO_VECTOR = "no vector in"
-AGAIN = (TOO_LARGE, UNREADABLE, NO_VECTOR, NEEDS_HEIC, NEEDS_VIDEO)
+AGAIN = (TOO_LARGE, UNREADABLE, NO_VECTOR, *NEEDS)
 """How reasons begin that lie with the settings or this machine and not with the file: it is tried again in each run."""
 
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from babelclip.encoders.pictures import open_picture
-from babelclip.encoders.videos import is_video, sample_frames
-from babelclip.errors import BabelclipError, DataError
+from babelclip.encoders.pictures import READING_HEIC, open_picture
+from babelclip.encoders.videos import READING_VIDEOS, is_video, sample_frames
+from babelclip.errors import BabelclipError, DataError, MissingExtraError
 from babelclip.search.items import PICTURE, VIDEO, WHOLE, File, Kind
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 THUMBNAIL = 256
 """Pixels on the longer side."""
-TOO_LARGE, UNREADABLE, NEEDS_VIDEO = "too large", "cannot be read", "Reading videos needs"
+TOO_LARGE, UNREADABLE = "too large", "cannot be read"
+NEEDS = (f"{READING_HEIC} needs", f"{READING_VIDEOS} needs")
 """How reasons for skipping begin that lie with the settings or this machine."""
 
 
@@ -123,8 +124,9 @@ def look_at(file: File, limits: Limits, encoder: Callable[[], DualEncoder] | Non
 
 
 def reason_of(error: BabelclipError) -> str:
-    """Return what is wrong in one line, without the path."""
-    return " ".join(error.what.split())
+    """Return what is wrong in one line, without the path, and what to install where that is it."""
+    found = f"{error.what}. {error.fix.rstrip('.')}" if isinstance(error, MissingExtraError) else error.what
+    return " ".join(found.split())
 
 
 @contextmanager

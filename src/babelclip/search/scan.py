@@ -9,14 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from babelclip.encoders.pictures import HEIC_SUFFIXES, known_formats
 from babelclip.encoders.pictures import SUFFIXES as PICTURES
 from babelclip.encoders.videos import SUFFIXES as VIDEOS
 from babelclip.errors import DataError
 from babelclip.files import is_utf8
 from babelclip.search.items import File, Skipped
-
-NEEDS_HEIC = "HEIC pictures need"
 
 
 @dataclass
@@ -83,7 +80,7 @@ class Scan:
 
     def _look(self, entry: os.DirEntry[str]) -> File | None:
         suffix = Path(entry.name).suffix.lower()
-        if suffix not in (*PICTURES, *VIDEOS, *HEIC_SUFFIXES):
+        if suffix not in (*PICTURES, *VIDEOS):
             self.others += 1
             return None
         path = Path(entry.path)
@@ -96,8 +93,6 @@ class Scan:
             self._skip(path, "not a regular file", file)
         elif not found.st_size:
             self._skip(path, "empty", file)
-        elif suffix in HEIC_SUFFIXES and "HEIF" not in known_formats():
-            self._skip(path, f"{NEEDS_HEIC}: pip install 'babelclip[heic]'", file)
         else:
             return file
         return None
