@@ -1,4 +1,4 @@
-"""Write the documentation that lists things: cli, methods, datasets, speed, recorded, and the README's results.
+"""Write the documentation that lists things, and the tables of results in the README and in comparison.md.
 
 python dev/docs.py             # write
 python dev/docs.py --check     # exit code 1 where a file is not up to date
@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from comparison_page import comparison_page
 from methods_page import methods_page
 
 from babelclip.benchmarks import DATASETS
@@ -185,8 +186,9 @@ def main() -> int:
     """Write or check the pages."""
     stale = 0
     pages = {
-        DOCS / "cli.md": cli_page, DOCS / "methods.md": methods_page, DOCS / "models.md": models_page,
-        DOCS / "speed.md": speed_page, DOCS / "datasets.md": datasets_page, DOCS / "recorded.md": recorded_page,
+        DOCS / "cli.md": cli_page, DOCS / "comparison.md": comparison_page, DOCS / "methods.md": methods_page,
+        DOCS / "models.md": models_page, DOCS / "speed.md": speed_page, DOCS / "datasets.md": datasets_page,
+        DOCS / "recorded.md": recorded_page,
         ROOT / "README.md": readme_page,
     }  # fmt: skip
     for file, make in pages.items():
