@@ -14,7 +14,7 @@ from babelclip.data.examples import base_lexicon
 from babelclip.encoders.frozen import FrozenTextTower
 from babelclip.encoders.insert import TowerShape
 from babelclip.encoders.tower import encode_batch, pad
-from babelclip.lexicon import Wish
+from babelclip.lexicon import Wish, tokenise
 from babelclip.methods import METHODS, Step, Task, compose
 from babelclip.methods.teir import SCALES
 from babelclip.objectives import contrastive, distillation
@@ -50,7 +50,7 @@ def second_task(tiny, examples, name, rows):
     lexicon.table = lexicon.table.to(rows)
     sequences = lexicon.encode(ru.texts)
     used = torch.tensor(sorted({i for ids in sequences for i in ids} - {lexicon.bos, lexicon.eos}))
-    task = Task("ru", 1, lexicon, used, examples=ru,
+    task = Task("ru", 1, lexicon, used, examples=ru, tokens=tokenise(lexicon.tokenizer(), ru.texts),
                 encode_before=lambda texts, language: learnt.encode(tiny, texts, language))  # fmt: skip
     for _ in range(3):
         again = compose(name)

@@ -8,6 +8,7 @@ from babelclip.methods.base import Method
 from babelclip.methods.cll import CLL
 from babelclip.methods.coda import Coda
 from babelclip.methods.coma import CoMA
+from babelclip.methods.counts import Counts
 from babelclip.methods.dualprompt import DualPrompt
 from babelclip.methods.er import DER, ER
 from babelclip.methods.full import Full
@@ -30,7 +31,7 @@ from babelclip.registry import Registry
 
 _ALL = (
     CLL, Joint, Oracle, CrossLingual, CrossModal, Full, MLA, NLT, LE, LoRA, PTuning, DualPrompt, Coda,
-    ER, DER, AGEM, OEWC, SI, LwF, GPM, CoMA, TEIR, Packs, RoutedPacks,
+    ER, DER, AGEM, OEWC, SI, LwF, GPM, CoMA, Counts, TEIR, Packs, RoutedPacks,
 )  # fmt: skip
 METHODS: Registry[type[Method]] = Registry("method", {method.name: method for method in _ALL})
 
