@@ -33,8 +33,10 @@ VERBS = (
 SUMMARY_KEYS = ("AA", "F", "Fen", "own")
 
 RECORD_NOTES = {
-    "table-methods": "The six runs with `lwf` are of commit e520764, after it had been redefined; all others of "
-    "7f03ec1, which `code` names.\n",
+    "table-methods": "The six runs with `lwf` are of commit e520764, after it had been redefined, the six with "
+    "`counts` of aeb183d, when it was new; all others of 7f03ec1, which `code` names.\n",
+    "table-methods-flickr8k": "The six runs with `counts` are of commit aeb183d, when it was new; all others of "
+    "7c05fa1, which `code` names. Seed 0 is there of every method, seeds 1 and 2 of those with a spread.\n",
 }
 
 SPEED_NOTES = """

@@ -107,7 +107,7 @@ def _figures() -> list[str]:
         "## Figures\n",
         f"AA and F of img_r10, percent, {seeds} seed{'s' if seeds > 1 else ''}, on the stream of the demo "
         "([all tables](recorded.md#table-methods)); training time of a text in parts of that of `cll` (medians, "
-        "other work beside; `lwf` of a later commit); MB that the "
+        "other work beside; `lwf` and `counts` of later commits); MB that the "
         "method keeps for later tasks (memories, Fisher information); beside it AA of r_mean as published (MSCOCO_36, "
         "36 languages, CLIP B/16; replay there keeps 8,000 texts).\n",
         "| method | told | AA | AA with TEIR | F | F with TEIR | time a text | MB kept | published | and with TEIR |",

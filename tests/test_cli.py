@@ -113,8 +113,10 @@ def test_an_interrupted_learn_goes_on_with_the_same_command(captions, tiny_folde
         invoke(*learn_german(captions, tiny_folder, cut, "--learning-rate", 0.5))
     printed = invoke(*learn_german(captions, tiny_folder, cut))
     assert f"Going on from the checkpoints in {cut / 'checkpoints'}" in printed
-    assert sorted(entry.name for entry in cut.iterdir()) == ["lexicon.json", "log.jsonl", "rows.safetensors"]
-    assert (cut / "rows.safetensors").read_bytes() == (tmp_path / "whole" / "rows.safetensors").read_bytes()
+    written = ["lexicon.json", "log.jsonl", "remembered.safetensors", "rows.safetensors"]
+    assert sorted(entry.name for entry in cut.iterdir()) == written
+    for name in written[2:]:
+        assert (cut / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     steps = [json.loads(line)["step"] for line in (cut / "log.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 3, 4, 5, 6]
 

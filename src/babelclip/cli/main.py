@@ -134,7 +134,7 @@ def learn(
     method: Annotated[
         str | None,
         typer.Option(
-            help="Methods joined by '+', such as mla+teir (docs/methods.md).  [default: cll; --shared: cll+teir]"
+            help="Methods joined by '+', such as mla+teir (docs/methods.md).  [default: cll; --shared: cll+counts]"
         ),
     ] = None,
     rows: Annotated[str, typer.Option(help="How a pack stores its rows: float32, float16 or int8.")] = "float16",

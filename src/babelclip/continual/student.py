@@ -55,7 +55,7 @@ class Student:
         language: str,
         data: Path | str | Corpus | Examples,
         *,
-        method: str | Stack = "cll+teir",
+        method: str | Stack = "cll+counts",
         settings: TaskSettings | None = None,
         validation: Path | str | Corpus | Examples | Sequence[Examples] | None = None,
         on_step: OnStep | None = None,
