@@ -88,7 +88,7 @@ def test_with_teir_a_language_without_shared_tokens_is_exact(tiny, examples, qui
     """Rows outside T_t do not change at all, so texts that use none of them keep their vectors bit for bit."""
     student = babelclip.Student(tiny)
     base = base_lexicon(tiny)
-    student.learn("ru", examples["ru"], settings=quick)
+    student.learn("ru", examples["ru"], method="teir", settings=quick)
     english = ["apple", "dog"]
     ids = student.lexicon.encode(english)
     used = set(torch.cat([torch.tensor(i) for i in student.lexicon.encode(examples["ru"].texts)]).tolist())

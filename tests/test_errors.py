@@ -60,3 +60,12 @@ def test_names_fall_back_to_the_language_and_then_to_the_tag():
 def test_an_error_of_another_process_arrives_whole(error):
     back = copy.copy(error)
     assert (type(back), str(back), back.__dict__) == (type(error), str(error), error.__dict__)
+
+
+def test_what_cannot_be_printed_is_escaped():
+    error = DataError(
+        "the header has a\x01b, \u200b and \udc80\nand more", fix="Do \x1b[31mit.", file="a\x02.tsv", line=3
+    )
+    assert str(error) == "a\\x02.tsv:3: the header has a\\x01b, \\u200b and \\udc80\nand more. Do \\x1b[31mit."
+    assert error.what.startswith("the header has a\\x01b") and error.file == "a\x02.tsv"
+    assert str(DataError("größer, 中文, فارسی", fix="So.")) == "größer, 中文, فارسی. So."

@@ -26,7 +26,7 @@ class BabelclipError(Exception):
     """A mistake that the caller can mend; its message says how."""
 
     def __init__(self, what: str, *, fix: str, file: Path | str | None = None, line: int | None = None) -> None:
-        """Put a message together.
+        """Put a message together; what of it cannot be printed is escaped, wherever it comes from.
 
         Args:
             what: what is wrong, with the value found and the value expected.
@@ -34,13 +34,21 @@ class BabelclipError(Exception):
             file: the file at fault.
             line: its line, counted from 1, header included.
         """
-        place = "" if file is None else f"{file}: " if line is None else f"{file}:{line}: "
+        what, fix = _printable(what), _printable(fix)
+        place = "" if file is None else _printable(f"{file}: " if line is None else f"{file}:{line}: ")
         super().__init__(f"{place}{what}. {fix}")
         self.what, self.fix, self.file, self.line = what, fix, file, line
 
     def __reduce__(self) -> tuple[Callable[..., BabelclipError], tuple[object, ...]]:
         """Let an error of a worker process reach the process that started it."""
         return _remake, (type(self), self.args, self.__dict__)
+
+
+def _printable(text: str) -> str:
+    """A text with escapes for control characters and the like, but for the ends of its lines."""
+    return "".join(
+        one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode("ascii") for one in text
+    )
 
 
 def _remake(kind: type[BabelclipError], args: tuple[object, ...], state: dict[str, object]) -> BabelclipError:
