@@ -67,5 +67,6 @@ def test_what_cannot_be_printed_is_escaped():
         "the header has a\x01b, \u200b and \udc80\nand more", fix="Do \x1b[31mit.", file="a\x02.tsv", line=3
     )
     assert str(error) == "a\\x02.tsv:3: the header has a\\x01b, \\u200b and \\udc80\nand more. Do \\x1b[31mit."
-    assert error.what.startswith("the header has a\\x01b") and error.file == "a\x02.tsv"
+    assert error.what.startswith("the header has a\\x01b")
+    assert error.file == "a\x02.tsv"
     assert str(DataError("größer, 中文, فارسی", fix="So.")) == "größer, 中文, فارسی. So."
