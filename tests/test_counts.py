@@ -12,6 +12,7 @@ from babelclip.data.examples import base_lexicon
 from babelclip.errors import SettingError
 from babelclip.lexicon import Tokens
 from babelclip.methods import Task, compose
+from babelclip.training import train_task
 from test_contracts import everything, teach
 
 
@@ -90,3 +91,12 @@ def test_where_the_factor_acts_is_not_to_be_set_beside_it():
     with pytest.raises(SettingError, match="'scale_at' has no effect: 'counts' sets it to 'update'"):
         compose("counts").refuse(["scale_at"])
     assert compose("counts+teir").settle(TaskSettings()).scale_at == "update"
+
+
+def test_where_no_row_is_scaled_the_place_of_the_factor_changes_no_bit(tiny, examples):
+    found = [
+        train_task(tiny, Learnt(base_lexicon(tiny)), examples["de"], compose("cll"), settings)[0].lexicon.table
+        for place in ("update", "gradient")
+        for settings in [TaskSettings(vocab_size=400, batch_size=8, epochs=9, learning_rate=0.1, scale_at=place)]
+    ]
+    assert torch.equal(*found)

@@ -81,7 +81,6 @@ class TaskTrainer:
         rows = self.table.rows
         self._gradient_scale = self.scale.gradient[row_ids, None].to(rows)
         self._decay_scale = self.scale.decay[row_ids, None].to(rows)
-        self._scaled = not bool((self._gradient_scale == 1).all())
         self.modules = modules or Acquirers()
         offered: dict[str, Tensor] = {"rows": rows}
         for language in task.languages:
@@ -231,7 +230,7 @@ class TaskTrainer:
                 rows.mul_(1 - rates[name] * self.settings.weight_decay * self._decay_scale)
             elif parameter.dim() > 1 and parameter.grad is not None:  # of languages in the batch, and shared ones
                 parameter.mul_(1 - rates[name] * self.settings.weight_decay)
-        if "rows" not in self.parameters or not self._scaled:
+        if "rows" not in self.parameters:
             self._optimiser.step()
         elif self.settings.scale_at == "gradient":
             if rows.grad is not None:
