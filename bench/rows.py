@@ -1,7 +1,7 @@
 """Which rows cost an earlier language its score: after a second language, move single rows back and measure again.
 
     python bench/rows.py configs/table-methods-flickr8k.toml --data-root DATA --base MODEL \
-        --image-vectors flickr8k-multi=MODEL/image_embeds.npy --methods cll,cll+teir,counts      # 6 minutes on 2 cores
+        --image-vectors flickr8k-multi=MODEL/image_embeds.npy --methods cll,cll+teir,counts   # 3.5 minutes on 2 cores
     python bench/rows.py configs/table-methods.toml --folder folder=report/data
 
 The first two languages of a plan. Rows stand in the order of how often the first language's test texts use them times
@@ -39,7 +39,7 @@ def measure(prepared: Prepared, settings: TaskSettings, method: str, count: int)
     before, own = student.lexicon.table, student.evaluate(test)[METRIC]
     student.learn(second.language, second.train, method=stack, settings=settings)
     moved = (student.lexicon.table[: len(before)] - before).norm(dim=1)
-    uses, taught = (_uses(student, texts) for texts in (test.texts, second.train.texts))
+    uses, *taught = (_uses(student, texts) for texts in (test.texts, first.train.texts, second.train.texts))
     order = (uses[: len(before)] * moved).argsort(descending=True)
     scores = [_with_rows(student, before, rows, test) for rows in (order[:0], order, order[:TOGETHER])]
     print(
@@ -51,8 +51,9 @@ def measure(prepared: Prepared, settings: TaskSettings, method: str, count: int)
         alone = _with_rows(student, before, row[None], test)
         print(
             f"  {tokenizer.id_to_token(int(row))!r} alone moved back: {alone:.1f}; "
-            f"used {int(uses[row]):,} times in test texts of {first.language}, {int(taught[row]):,} times in training "
-            f"texts of {second.language}; moved {float(moved[row]):.2f}, was {float(before[row].norm()):.2f} long"
+            f"used {int(taught[0][row]):,} times in training texts of {first.language}, {int(taught[1][row]):,} "
+            f"times in those of {second.language}; moved {float(moved[row]):.2f}, "
+            f"was {float(before[row].norm()):.2f} long"
         )
 
 

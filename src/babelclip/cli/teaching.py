@@ -107,7 +107,7 @@ class Teaching(Protocol):
 
 
 class SharedTeaching:
-    """A lexicon that several languages share: the papers' setting, with the method that forgets least there."""
+    """A lexicon that several languages share: the papers' setting, with the method that ends highest there."""
 
     method = "cll+counts"
 
