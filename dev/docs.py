@@ -1,4 +1,4 @@
-"""Write the documentation that lists things, and the tables of results in the README and in comparison.md.
+"""Write the documentation that lists things, and the tables of results in the README, comparison.md and ablation.md.
 
 python dev/docs.py             # write
 python dev/docs.py --check     # exit code 1 where a file is not up to date
@@ -10,10 +10,11 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
-from comparison_page import comparison_page
 from methods_page import methods_page
+from result_tables import with_tables
 
 from babelclip.benchmarks import DATASETS
 from babelclip.benchmarks.plan import read_plan
@@ -188,10 +189,10 @@ def main() -> int:
     """Write or check the pages."""
     stale = 0
     pages = {
-        DOCS / "cli.md": cli_page, DOCS / "comparison.md": comparison_page, DOCS / "methods.md": methods_page,
-        DOCS / "models.md": models_page, DOCS / "speed.md": speed_page, DOCS / "datasets.md": datasets_page,
-        DOCS / "recorded.md": recorded_page,
+        DOCS / "cli.md": cli_page, DOCS / "methods.md": methods_page, DOCS / "models.md": models_page,
+        DOCS / "speed.md": speed_page, DOCS / "datasets.md": datasets_page, DOCS / "recorded.md": recorded_page,
         ROOT / "README.md": readme_page,
+        **{page: partial(with_tables, page) for page in (DOCS / "ablation.md", DOCS / "comparison.md")},
     }  # fmt: skip
     for file, make in pages.items():
         text = make()
