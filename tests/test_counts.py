@@ -16,20 +16,22 @@ from babelclip.training import train_task
 from test_contracts import everything, teach
 
 
-def make_task(tiny, number, *texts):
+def make_task(tiny, tag, *texts):
     ids = torch.tensor([one for text in texts for one in text], dtype=torch.int32)
     offsets = torch.tensor([0, *torch.tensor([len(text) for text in texts]).cumsum(0).tolist()])
     tokens = Tokens(ids, offsets)
-    return Task("de", number, base_lexicon(tiny), tokens.used(), tokens=tokens)
+    return Task(tag, 0, base_lexicon(tiny), tokens.used(), tokens=tokens)
 
 
 def test_the_factor_is_the_share_of_uses(tiny):
     method, lexicon = compose("counts").methods[-1], base_lexicon(tiny)
-    tasks = [make_task(tiny, 0, [3, 5, 5], [5]), make_task(tiny, 1, [3, 3], [8], [5]), make_task(tiny, 2, [5, 9])]
+    tasks = [make_task(tiny, "de", [3, 5, 5], [5]), make_task(tiny, "nl", [3, 3], [8], [5]),
+             make_task(tiny, "uk", [5, 9]), make_task(tiny, "nl", [3, 9])]  # fmt: skip
     expected = [
         {3: 1, 5: 1},
         {3: 2 / 3, 5: 1 / 4, 8: 1, lexicon.bos: 3 / 5, lexicon.eos: 3 / 5},
         {3: 0, 5: 1 / 5, 8: 0, 9: 1, lexicon.bos: 1 / 6, lexicon.eos: 1 / 6},
+        {3: 1 / 2, 5: 0, 9: 1 / 2, lexicon.bos: 1 / 4, lexicon.eos: 1 / 4},
     ]
     for task, other in zip(tasks, expected, strict=True):
         scale, whole = method.row_scale(task), torch.ones(len(lexicon.table))
@@ -37,6 +39,8 @@ def test_the_factor_is_the_share_of_uses(tiny):
         torch.testing.assert_close(scale.gradient, whole)
         assert torch.equal(scale.gradient, scale.decay)
         method.after_task(task, None)
+    specials = {lexicon.bos: 3, lexicon.eos: 3}
+    assert dict(zip(*method.state_dict()["nl"].tolist(), strict=True)) == {3: 2, 5: 1, 8: 1, 9: 1, **specials}
     again = compose("counts").methods[-1]
     again.load_state_dict(method.state_dict())
     assert torch.equal(again.row_scale(tasks[0]).gradient, method.row_scale(tasks[0]).gradient)
@@ -48,17 +52,18 @@ def test_english_is_an_earlier_language_where_nothing_was_counted(tiny):
     ids = torch.tensor([i for text in english for i in lexicon.tokenizer().encode(text, add_special_tokens=False).ids])
     often = int(ids.bincount().argmax())
     for tag, counted in (("de", True), ("en", False), ("en-GB", False)):
-        examples = SimpleNamespace(english=english, languages=(tag,))
-        task = replace(make_task(tiny, 0, [often, 3]), examples=examples)
+        examples = SimpleNamespace(english=english, languages=(tag,), by_language=lambda tag=tag: [(tag, slice(0, 1))])
+        task = replace(make_task(tiny, tag, [often, 3]), examples=examples)
         method = compose("counts").methods[-1]
         method.before_task(task)
         scale = method.row_scale(task).gradient
         assert float(scale[often]) == pytest.approx(1 / (1 + int((ids == often).sum())) if counted else 1)
         assert float(scale[lexicon.eos]) == pytest.approx(1 / 3 if counted else 1)
         method.after_task(task, None)
-        before = method.state_dict()["seen"].clone()
+        assert set(method.state_dict()) == {tag, "en"} if counted else {tag}
+        before = method.state_dict()
         method.before_task(task)
-        assert torch.equal(method.state_dict()["seen"], before), "once"
+        assert method.state_dict() == before, "once"
 
 
 def test_english_as_the_first_language_is_learnt_as_without_it(tiny, examples):

@@ -15,11 +15,12 @@ from babelclip.data.joined import join_examples
 from babelclip.errors import SettingError
 from babelclip.lexicon import Wish
 from babelclip.methods import compose
+from babelclip.packs import Polyglot, learn_pack
 from babelclip.training import Validation, train_task
 from test_contracts import SETTINGS, everything, same, teach
 from test_regularisers import last
 
-REMEMBERING = ["er(memory=30)", "der(memory=30)", "agem(memory=30)", "oewc", "si(strength=100)", "gpm"]
+REMEMBERING = ["er(memory=30)", "der(memory=30)", "agem(memory=30)", "oewc", "si(strength=100)", "gpm", "counts"]
 
 
 @pytest.mark.parametrize("method", REMEMBERING)
@@ -39,8 +40,26 @@ def test_a_language_learnt_later_is_learnt_as_in_one_stream(tiny, tiny_folder, e
 def test_what_one_method_remembers_outlives_a_language_learnt_without_it(tiny, examples):
     student = babelclip.Student(tiny)
     student.learn("de", examples["de"], method="gpm", settings=SETTINGS)
+    kept = dict(student.learnt.remembered)
+    assert "gpm.de" in kept
     student.learn("ru", examples["ru"], method="cll", settings=SETTINGS)
-    assert list(student.learnt.remembered) == ["gpm.seen"]
+    same(dict(student.learnt.remembered), kept)
+
+
+def test_languages_learnt_without_a_method_that_remembers_are_named(tiny, examples):
+    student, said = babelclip.Student(tiny), []
+    for tag, method in (("de", "counts"), ("ru", "gpm"), ("uk", "counts+gpm"), ("uz", "teir"), ("kk", "counts+gpm")):
+        some = replace(examples["ru" if tag != "de" else tag], language=tag)
+        student.learn(tag, some, method=method, settings=SETTINGS, note=said.append)
+        said.append(tag)
+    end = "learnt without it, they are not protected"
+    assert said == [
+        "de", f"gpm remembers nothing of de: {end}", "ru", f"gpm remembers nothing of de: {end}",
+        f"counts remembers nothing of ru: {end}", "uk", "uz", f"gpm remembers nothing of de, uz: {end}",
+        f"counts remembers nothing of ru, uz: {end}", "kk",
+    ]  # fmt: skip
+    with pytest.warns(UserWarning, match="counts remembers nothing of ru, uz"):
+        student.learn("ky", replace(examples["ru"], language="ky"), settings=SETTINGS)
 
 
 def test_a_memory_of_another_size_is_refused(tiny, examples):
@@ -52,8 +71,14 @@ def test_a_memory_of_another_size_is_refused(tiny, examples):
 
 
 def test_a_vocabulary_of_all_languages_cannot_be_learnt_with_one(tiny, examples):
-    with pytest.raises(SettingError, match="'oracle' learns from all languages of a stream before the first"):
-        babelclip.Student(tiny).learn("de", examples["de"], method="oracle", settings=SETTINGS)
+    for method, said in (
+        ("oracle", "'oracle' learns from all languages of a stream before the first"),
+        ("joint", "'joint' learns several languages at once, and 'de' is one"),
+    ):
+        with pytest.raises(SettingError, match=said):
+            babelclip.Student(tiny).learn("de", examples["de"], method=method, settings=SETTINGS)
+        with pytest.raises(SettingError, match=said):
+            learn_pack(Polyglot(tiny, base_lexicon(tiny)), "de", examples["de"], method=method, settings=SETTINGS)
 
 
 def test_the_command_says_what_a_method_knows_nothing_of(captions, tiny_folder, tmp_path):
@@ -70,6 +95,39 @@ def test_the_command_says_what_a_method_knows_nothing_of(captions, tiny_folder, 
     learn("de", tiny_folder, "cll")
     (tmp_path / "ru-gpm").rename(tmp_path / "first")
     assert said in learn("ru", tmp_path / "de-cll", "gpm")
+
+
+def test_a_language_learnt_again_is_no_earlier_language_of_itself(tiny, examples):
+    """Its rows move as they did at first, and count once for the languages that follow."""
+    stack = compose("counts")
+    first = teach(tiny, examples, stack, order=("de",))
+    moved = {}
+    for name, method in (("again", stack), ("fresh", compose("counts"))):
+        found, _ = train_task(tiny, first, examples["de"], method, SETTINGS, again=True)
+        moved[name] = found.lexicon.table
+        same(dict(found.remembered), dict(first.remembered))
+    assert torch.equal(moved["again"], moved["fresh"])
+    assert not torch.equal(moved["again"], first.lexicon.table)
+
+
+def test_a_language_learnt_again_is_cut_as_it_was_trained(tiny, examples):
+    student = babelclip.Student(tiny)
+    student.learn("de", examples["de"], settings=replace(SETTINGS, vocab_size=300))
+    student.learn("nl", replace(examples["de"], language="nl"), settings=replace(SETTINGS, merges_from="remains"))
+    texts, lexicon = examples["de"].texts, student.lexicon
+    assert lexicon.encode(texts, "de") != lexicon.encode(texts)
+    student.learn("de", examples["de"], settings=SETTINGS, again=True)
+    assert student.lexicon.encode(texts, "de") == student.lexicon.encode(texts)
+    assert student.languages == ["de", "nl"]
+
+
+def test_what_cannot_be_learnt_again_says_so(tiny, examples):
+    student = babelclip.Student(tiny)
+    with pytest.raises(SettingError, match=r"to be learnt again, but the languages learnt so far are none. Start"):
+        student.learn("de", examples["de"], settings=SETTINGS, again=True)
+    student.learn("de", examples["de"], settings=SETTINGS)
+    with pytest.raises(SettingError, match=r"'de' was learnt before \(languages: de\). Go on with it \(again=True"):
+        student.learn("de", examples["de"], settings=SETTINGS, note=str)
 
 
 @pytest.mark.parametrize("method", ["full", "mla(shared=true)", "dualprompt", "mla", "lora"])
@@ -173,3 +231,29 @@ def test_a_setting_that_a_method_makes_cannot_be_changed_in_vain(method, setting
     with pytest.raises(SettingError, match=said):
         compose(method).refuse([setting])
     compose("teir").refuse(["initialiser"])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--shared", "--set", "scale_at=gradient"], "the setting 'scale_at' has no effect: 'counts' sets it to 'up"),
+        (["--shared", "--method", "oracle"], "'oracle' learns from all languages of a stream before the first"),
+        (["--method", "joint"], "'joint' learns several languages at once, and 'de' is one"),
+        (["--shared", "--rows", "int8"], "--rows is for a pack, but what is learnt belongs to several languages"),
+        (["--shared", "--licence", "CC0"], "--licence is for a pack, but what is learnt belongs to several languages"),
+        (["--shared", "--replace"], "--replace is for a pack, but what is learnt belongs to several languages"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(captions, tiny_folder, tmp_path, options, said):
+    command = ["learn", "--language", "de", "--data", captions / "de.tsv", "--base", tiny_folder, *options,
+               "--out", tmp_path / "out"]  # fmt: skip
+    with pytest.raises(SettingError, match=said):
+        CliRunner().invoke(app, [*map(str, command)], catch_exceptions=False)
+    assert not list(tmp_path.glob("out/*.*"))
+
+
+def test_nothing_is_said_of_words_where_a_language_model_brings_them_all(captions, tiny_folder, language_model, tmp_path):
+    command = ["learn", "--language", "de", "--data", captions / "de.tsv", "--base", tiny_folder, "--lexicon",
+               language_model, "--out", tmp_path / "out", "--set", "min_count=7"]  # fmt: skip
+    with pytest.raises(SettingError, match="'min_count' has no effect: the vocabulary is complete, nothing is added"):
+        CliRunner().invoke(app, [*map(str, command)], catch_exceptions=False)

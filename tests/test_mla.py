@@ -262,6 +262,14 @@ def test_frozen_rows_do_not_even_decay(tiny, examples, frozen):
     assert torch.equal(student.lexicon.table[: len(before)], before)
 
 
+@pytest.mark.parametrize("method", ["oewc", "si", "er(memory=9)", "der(memory=9)", "agem(memory=9)", "coma", "counts"])
+def test_methods_against_forgetting_go_on_where_rows_are_frozen_later(foreign, examples, method):
+    foreign.learn("de", examples["de"], method=f"mla+{method}", settings=QUICK)
+    before = foreign.lexicon.table
+    foreign.learn("ru", examples["ru"], method=f"mla(words=frozen)+{method}", settings=QUICK)
+    assert torch.equal(before, foreign.lexicon.table)
+
+
 def test_each_stage_has_an_order_of_its_own(foreign, both, monkeypatch):
     plans, epoch = [], Order.epoch
 

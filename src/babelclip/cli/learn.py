@@ -99,11 +99,13 @@ def run_learn(
     """
     quieten()
     tags = [normalise_tag(tag) for tag in language.split(",")]
-    compose(method or "cll").refuse(change.partition("=")[0].strip() for change in changes)
+    method = method or start.usual_method(tags)
+    changed = [change.partition("=")[0].strip() for change in changes]
+    compose(method).refuse(changed)
     teaching = choose_teaching(
         start, tags, out, device=runtime.device, cache=runtime.cache, frames=runtime.frames, keep=runtime.tensorboard
     )
-    method = method or teaching.method
+    teaching.refuse(changed)
     read = {name: [columns.read(_file_of(file, tag, tags), tag) for tag in tags]
             for name, file in files.items() if file is not None}  # fmt: skip
     encoder = teaching.encoder

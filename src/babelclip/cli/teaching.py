@@ -18,7 +18,6 @@ from babelclip.encoders import DEFAULT_MODEL, FRAMES, DualEncoder
 from babelclip.errors import SettingError
 from babelclip.files import alone, remove_temporaries
 from babelclip.lexicon.store import LEXICON, ROWS, TOKENIZER
-from babelclip.methods import compose
 from babelclip.packs import METHOD, Polyglot, install_pack, is_polyglot, learn_pack, load_polyglot, pack_recipe
 from babelclip.packs.card import ROW_DTYPES, Measured
 from babelclip.packs.container import SUFFIX
@@ -30,6 +29,8 @@ from babelclip.registry import Registry
 from babelclip.training import Checkpoints, OnStep, StepReport, TaskReport
 
 CHECKPOINTS, LOG, LOCK = "checkpoints", "log.jsonl", ".lock"
+ROWS_STORED = "float16"
+VOCABULARY_SETTINGS = ("vocab_size", "min_count", "merges_from", "initialiser")
 Scores = dict[str, float]
 Columns = dict[str, Scores]
 """Scores by the name of the column that shows them."""
@@ -56,7 +57,7 @@ class Start:
     lexicon_width: int | None = None
     again: bool = False
     shared: bool = False
-    rows: str = "float16"
+    rows: str = ROWS_STORED
     licence: str = ""
     replace: bool = False
     rows_from: str | None = None
@@ -66,6 +67,10 @@ class Start:
         learnt = self.base is not None and (Path(self.base) / LEXICON).is_file()
         return self.shared or self.again or learnt or self.lexicon is not None or len(tags) > 1
 
+    def usual_method(self, tags: Sequence[str]) -> str:
+        """The method where none is named: where languages share a lexicon, the one that ends highest there."""
+        return "cll+counts" if self.shares(tags) else METHOD
+
 
 class Teaching(Protocol):
     """One of the two.
@@ -74,7 +79,6 @@ class Teaching(Protocol):
         encoder: the base model.
         teacher: its vectors, remembered.
         recipe: the settings to begin with.
-        method: the usual one.
         log, checkpoints: where steps and checkpoints go.
         known: languages that are there.
     """
@@ -82,10 +86,12 @@ class Teaching(Protocol):
     encoder: DualEncoder
     teacher: Teacher
     recipe: TaskSettings
-    method: str
     log: Path
     checkpoints: Path
     known: list[str]
+
+    def refuse(self, changed: Sequence[str]) -> None:
+        """Refuse settings that would change nothing."""
 
     def alone(self) -> AbstractContextManager[None]:
         """Hold the right to learn this; refuses also what another process has written in the meantime."""
@@ -107,9 +113,7 @@ class Teaching(Protocol):
 
 
 class SharedTeaching:
-    """A lexicon that several languages share: the papers' setting, with the method that ends highest there."""
-
-    method = "cll+counts"
+    """A lexicon that several languages share: the papers' setting."""
 
     def __init__(
         self, start: Start, out: Path, *, device: str | None, cache: Cache, frames: int, keep: Path | None
@@ -125,6 +129,15 @@ class SharedTeaching:
         self.encoder, self.teacher = self._student.encoder, self._student.teacher
         self.recipe, self.known = recipe_for(self.encoder.name), self._student.languages
         self.log, self.checkpoints = out / LOG, out / CHECKPOINTS
+
+    def refuse(self, changed: Sequence[str]) -> None:
+        """Refuse what is said of words to be learnt where the vocabulary is complete."""
+        for name in changed:
+            if self._student.lexicon.complete and name in VOCABULARY_SETTINGS:
+                raise SettingError(
+                    f"the setting {name!r} has no effect: the vocabulary is complete, nothing is added to it",
+                    fix="Leave the setting out.",
+                )
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -142,12 +155,9 @@ class SharedTeaching:
         on_step: OnStep, checkpoints: Checkpoints, name: str,
     ) -> TaskReport:  # fmt: skip
         """Learn."""
-        if self.known:
-            for one in compose(method).ignorant(self._student.learnt.remembered):
-                note(f"{one} remembers nothing of {', '.join(self.known)}: learnt without it, they are not protected")
         return self._student.learn(
             examples.language, examples, method=method, settings=settings, validation=validation, on_step=on_step,
-            checkpoints=checkpoints, again=self._again,
+            checkpoints=checkpoints, again=self._again, note=note,
         )  # fmt: skip
 
     def finish(self, tests: Mapping[str, tuple[Examples, Scores]], *, write: bool) -> list[Columns]:
@@ -168,8 +178,6 @@ class SharedTeaching:
 
 class PackTeaching:
     """A pack of one language, installed into a folder of packs or written as one file."""
-
-    method = METHOD
 
     def __init__(
         self, start: Start, tag: str, out: Path, *, device: str | None, cache: Cache, frames: int,
@@ -200,6 +208,9 @@ class PackTeaching:
         if self._file.exists() and not (self._start.replace and self._into is not None):
             way = "Say --replace, or choose" if self._into is not None else "Choose"
             raise SettingError(f"{self._file} exists", fix=f"{way} another --out; nothing is overwritten.")
+
+    def refuse(self, changed: Sequence[str]) -> None:
+        """Refuse nothing: a pack's words are learnt from its texts."""
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -295,9 +306,12 @@ def choose_teaching(
             f"--out {out} is to be a pack, but what is learnt belongs to several languages",
             fix="Learn one language from a base model, without --lexicon, --again and --shared; or give a folder.",
         )
-    if start.rows_from is not None:
+    of_packs = {"--start": start.rows_from, "--licence": start.licence, "--replace": start.replace,
+                "--rows": start.rows if start.rows != ROWS_STORED else None}  # fmt: skip
+    for option in (name for name, value in of_packs.items() if value):
         raise SettingError(
-            f"--start {start.rows_from} is for a pack, but what is learnt belongs to several languages",
-            fix="Learn one language from a base model, without --lexicon, --again and --shared; or leave --start away.",
+            f"{option} is for a pack, but what is learnt belongs to several languages",
+            fix="Learn one language from a base model, without --lexicon, --again and --shared; or leave "
+            f"{option} away.",
         )
     return SharedTeaching(start, out, device=device, cache=cache, frames=frames, keep=keep)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -61,6 +62,7 @@ class Student:
         on_step: OnStep | None = None,
         checkpoints: Checkpoints | Path | str | None = None,
         again: bool = False,
+        note: Callable[[str], None] = warnings.warn,
     ) -> TaskReport:
         """Learn one language from captions.
 
@@ -75,13 +77,14 @@ class Student:
             on_step: told about every step: a ``JsonlLog``, a ``TensorBoardLog``, or any function.
             checkpoints: a folder to save to, and to go on from if the same call was interrupted; delete it afterwards.
             again: go on with a language that was learnt before, on other data or with another method.
+            note: told which languages the methods do not protect, because they were learnt without them.
 
         Raises:
             BabelclipError: the data or a setting cannot be used; the student is unchanged.
         """
         examples = self.examples(language, data)
         held_out = self._held_out(language, validation)
-        stack = self._recall(method) if isinstance(method, str) else method
+        stack = self._recall(method, examples.languages, note) if isinstance(method, str) else method
         self.learnt, report = train_task(
             self.encoder, self.learnt, examples, stack, settings or recipe_for(self.encoder.name),
             validation=self._validation(held_out) if held_out else None,
@@ -91,15 +94,12 @@ class Student:
         )  # fmt: skip
         return report
 
-    def _recall(self, method: str) -> Stack:
-        """Compose methods that remember what they kept of the languages so far."""
-        stack = compose(method)
-        for one in stack.methods:
-            if one.whole_stream:
-                raise SettingError(
-                    f"{one.name!r} learns from all languages of a stream before the first, and this is one of them",
-                    fix="Leave it out, or learn all languages in one call of run_stream or `babelclip bench run`.",
-                )
+    def _recall(self, method: str, languages: Sequence[str], note: Callable[[str], None]) -> Stack:
+        """Compose methods that remember what they kept of the languages so far; ``languages``: of the task."""
+        stack, others = compose(method), [tag for tag in self.languages if tag not in languages]
+        stack.refuse_alone(languages)
+        for name, tags in stack.ignorant(self.learnt.remembered, others).items():
+            note(f"{name} remembers nothing of {', '.join(tags)}: learnt without it, they are not protected")
         stack.load_state_dict(self.learnt.remembered)
         return stack
 

@@ -70,6 +70,13 @@ class Examples:
         """(M,) language of each text."""
         return [tag for tag, count in self.parts or ((self.language, len(self.texts)),) for _ in range(count)]
 
+    def by_language(self) -> Iterator[tuple[str, slice]]:
+        """Yield each language and where its texts stand."""
+        start = 0
+        for language, count in self.parts or ((self.language, len(self.texts)),):
+            yield language, slice(start, start + count)
+            start += count
+
     def fingerprint(self) -> str:
         """Sha256 over texts, their pictures and all vectors, shortened: what training and scoring depend on."""
         digest = hashlib.sha256(repr((self.language, self.texts, self.english, self.owner.tolist())).encode())

@@ -112,7 +112,8 @@ class Lexicon:
         if language in self.snapshots:
             raise SettingError(
                 f"{language!r} was learnt before (languages: {', '.join(self.languages)})",
-                fix="Start from a model without it, or choose another tag such as one with a region.",
+                fix="Go on with it (again=True, --again), start from a model without it, or choose another tag such as "
+                "one with a region.",
             )
         if self.complete:
             growth = Growth(self.vocabulary, 0, 0, 0)

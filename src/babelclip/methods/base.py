@@ -59,6 +59,16 @@ class Task:
         """All languages of the task: several where all are learnt at once."""
         return (self.language,) if self.examples is None else self.examples.languages
 
+    def by_language(self) -> Iterator[tuple[str, Tokens]]:
+        """Yield each language and the tokens of its texts."""
+        if self.tokens is None:
+            raise ValueError("a task made without tokens has nothing to count")
+        if self.examples is None:
+            yield self.language, self.tokens
+        else:
+            for language, texts in self.examples.by_language():
+                yield language, self.tokens.part(texts)
+
     def is_new(self, parameter: str, row_ids: Tensor) -> Tensor:
         """Return whether a parameter belongs to this task alone: (R, 1) of ``rows``, () of a module.
 

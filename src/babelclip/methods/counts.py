@@ -10,7 +10,7 @@ from torch import Tensor
 
 from babelclip.languages import NATIVE
 from babelclip.lexicon import MultilingualLexicon, Tokens, tokenise
-from babelclip.methods.base import NONE, Method, RowScale, Task, Trained
+from babelclip.methods.base import Method, RowScale, Task, Trained
 
 
 @dataclass
@@ -28,8 +28,9 @@ class Counts(Method):
     English does not use. In a pack, whose rows are its own, there is nothing to protect, and it only slows.)
 
     Start and end of text are used once a text. Rows that no earlier text uses move as ever; rows that only earlier ones
-    use stand still, also where a memory holds texts with them. Modules in the tower are not scaled. Nothing is stored
-    but a count a row, and a step costs nothing more.
+    use stand still, also where a memory holds texts with them. A language that is learnt again is no earlier language
+    of itself. Modules in the tower are not scaled. What is stored is the uses of each language's own rows, and a step
+    costs nothing more.
     """
 
     name = "counts"
@@ -37,7 +38,7 @@ class Counts(Method):
     paper = "babelclip; running means: MacQueen, 1967"
     equation = "s_i = n_i / (N_i + n_i)"
 
-    _seen: Tensor = field(init=False, repr=False, default_factory=lambda: NONE)
+    _uses: dict[str, Tensor] = field(init=False, repr=False, default_factory=dict)
 
     def wishes(self) -> dict[str, object]:
         """Ask for a scale that acts on the step."""
@@ -45,41 +46,49 @@ class Counts(Method):
 
     def before_task(self, task: Task) -> None:
         """Begin with what the base model reads."""
-        if len(self._seen) or task.examples is None or isinstance(task.lexicon, MultilingualLexicon):
+        if self._uses or task.examples is None or isinstance(task.lexicon, MultilingualLexicon):
             return
         if NATIVE not in (tag.split("-")[0] for tag in task.languages):
-            self._seen = _count(task, tokenise(task.lexicon.tokenizer(), task.examples.english))
+            english = tokenise(task.lexicon.tokenizer(), task.examples.english)
+            self._uses[NATIVE] = _sparse(_count(task, english))
 
     def row_scale(self, task: Task) -> RowScale | None:
         """Return s for steps and decay; 1 where nothing uses a row."""
-        now, total = _count(task, task.tokens), self._total(task)
+        now = torch.stack([_count(task, tokens) for _, tokens in task.by_language()]).sum(0)
+        total = now.clone()
+        for language, (rows, uses) in self._uses.items():
+            if language not in task.languages:
+                total[rows] += uses
         scale = torch.where(total > 0, now / total.clamp(min=1), 1.0)
         return RowScale(scale, scale)
 
     def after_task(self, task: Task, trained: Trained) -> dict[str, Tensor]:
-        """Count the task's texts."""
-        self._seen = self._total(task)
+        """Count the task's texts; of a language that was counted before, the larger count of each row stays."""
+        for language, tokens in task.by_language():
+            now = _count(task, tokens)
+            if language in self._uses:
+                rows, uses = self._uses[language]
+                now[rows] = now[rows].maximum(uses)
+            self._uses[language] = _sparse(now)
         return {}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the counts."""
-        return {"seen": self._seen}
+        """Return by language (2, k): ids of the rows that it uses, and how often."""
+        return dict(self._uses)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take the counts."""
-        self._seen = state.get("seen", NONE)
-
-    def _total(self, task: Task) -> Tensor:
-        """(V,) N + n: uses so far and in this task."""
-        total = _count(task, task.tokens)
-        total[: len(self._seen)] += self._seen
-        return total
+        """Take the uses."""
+        self._uses = dict(state)
 
 
-def _count(task: Task, tokens: Tokens | None) -> Tensor:
+def _count(task: Task, tokens: Tokens) -> Tensor:
     """(V,) how often texts use each row; special tokens once a text."""
-    if tokens is None:
-        raise ValueError("a task made without tokens has nothing to count")
     uses = torch.bincount(tokens.ids.long(), minlength=len(task.lexicon.table))
     uses[task.lexicon.frame.specials] = len(tokens)
     return uses
+
+
+def _sparse(uses: Tensor) -> Tensor:
+    """(V,) to (2, k): rows with any uses, and how many."""
+    rows = uses.nonzero()[:, 0]
+    return torch.stack([rows, uses[rows]])

@@ -20,7 +20,8 @@ class GPM(Method):
     projection leaves these rows alone; nothing has to be stored but their ids. Their decay is left out too, or it would
     move what the projection protects. Start and end of text are inputs of the first language, so they stand still from
     the second on. Modules in the tower are not projected. Chosen as the strongest protection without a memory: texts of
-    earlier languages are encoded as before, unless new merges cut them anew.
+    earlier languages are encoded as before, unless new merges cut them anew. Where a language is learnt again, only
+    rows that another one used stand still.
     """
 
     name = "gpm"
@@ -28,24 +29,28 @@ class GPM(Method):
     paper = "Saha et al., ICLR 2021 (GPM)"
     equation = "s_i = 1[i in no earlier T_t]"
 
-    _seen: Tensor = field(init=False, repr=False, default_factory=lambda: NONE)
+    _used: dict[str, Tensor] = field(init=False, repr=False, default_factory=dict)
 
     def row_scale(self, task: Task) -> RowScale | None:
-        """Return 0 for rows that were used before, else 1."""
+        """Return 0 for rows that another language used before, else 1."""
         scale = torch.ones(len(task.lexicon.table))
-        scale[self._seen] = 0.0
+        for language, rows in self._used.items():
+            if language not in task.languages:
+                scale[rows] = 0.0
         return RowScale(scale, scale)
 
     def after_task(self, task: Task, trained: Trained) -> dict[str, Tensor]:
         """Remember what the task used."""
         specials = torch.tensor(task.lexicon.frame.specials)
-        self._seen = torch.cat([self._seen, task.used, specials]).unique()
+        for language, tokens in task.by_language():
+            before = self._used.get(language, NONE)
+            self._used[language] = torch.cat([before, tokens.used(), specials]).unique()
         return {}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the ids of the rows."""
-        return {"seen": self._seen}
+        """Return by language the ids of the rows that it used."""
+        return dict(self._used)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take the ids of the rows."""
-        self._seen = state.get("seen", NONE)
+        self._used = dict(state)

@@ -45,7 +45,7 @@ class Importance:
             for name, parameter in parameters.items()
             if name != ROWS and name in self._of
         }
-        if len(self.row_ids):
+        if len(self.row_ids) and ROWS in parameters:
             rows = torch.zeros_like(parameters[ROWS])
             rows[torch.searchsorted(row_ids, self.row_ids)] = self._of[ROWS].to(rows)
             found[ROWS] = rows

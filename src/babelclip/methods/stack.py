@@ -16,6 +16,8 @@ from babelclip.errors import SettingError
 from babelclip.methods.base import NONE, Method, RowScale, Step, Task, Trained
 from babelclip.methods.names import write_name
 
+LANGUAGES_OF = "languages of "
+
 
 class Stack:
     """A sum of methods.
@@ -163,13 +165,49 @@ class Stack:
         """Return the sum of what those methods that move parameters, or those that do not, add to them, by name."""
         return _sum([method.after_task(task, trained) for method in self.methods if method.moves == moves])
 
-    def ignorant(self, remembered: Mapping[str, Tensor]) -> list[str]:
-        """Return the names of the methods that keep something of each language, of which nothing is remembered."""
-        return [
-            method.name
+    def remember(self, before: Mapping[str, Tensor], languages: Sequence[str]) -> dict[str, Tensor]:
+        """Return what is to be kept after a task: what these methods remember, of which languages, and the rest.
+
+        Args:
+            before: what was kept before the task.
+            languages: of the task.
+        """
+        tags = {
+            LANGUAGES_OF + method.name: _packed(dict.fromkeys([*_languages(before, method), *languages]))
             for method in self.methods
-            if method.remembers and not any(name.startswith(f"{method.name}.") for name in remembered)
-        ]
+            if method.remembers
+        }
+        return {**before, **self.state_dict(), **tags}
+
+    def ignorant(self, remembered: Mapping[str, Tensor], languages: Sequence[str]) -> dict[str, list[str]]:
+        """Return by the names of the methods that keep something of each language those that they know nothing of."""
+        unknown = {
+            method.name: [tag for tag in languages if tag not in _languages(remembered, method)]
+            for method in self.methods
+            if method.remembers
+        }
+        return {name: tags for name, tags in unknown.items() if tags}
+
+    def refuse_alone(self, languages: Sequence[str]) -> None:
+        """Refuse methods of whole streams where there is nothing but one task.
+
+        Args:
+            languages: of the task.
+
+        Raises:
+            SettingError: naming the method.
+        """
+        for method in self.methods:
+            if method.whole_stream:
+                raise SettingError(
+                    f"{method.name!r} learns from all languages of a stream before the first, and this is one of them",
+                    fix="Leave it out, or learn all languages in one call of run_stream or `babelclip bench run`.",
+                )
+            if method.joint and len(languages) == 1:
+                raise SettingError(
+                    f"{method.name!r} learns several languages at once, and {languages[0]!r} is one",
+                    fix="Leave it out, or give several languages.",
+                )
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return what all methods remember, named ``method.name``."""
@@ -180,6 +218,16 @@ class Stack:
         for method in self.methods:
             start = f"{method.name}."
             method.load_state_dict({k.removeprefix(start): v for k, v in state.items() if k.startswith(start)})
+
+
+def _languages(remembered: Mapping[str, Tensor], method: Method) -> list[str]:
+    """Those that a method was there for."""
+    packed = remembered.get(LANGUAGES_OF + method.name)
+    return [] if packed is None else bytes(packed.tolist()).decode().split(",")
+
+
+def _packed(tags: Iterable[str]) -> Tensor:
+    return torch.tensor(list(",".join(tags).encode()), dtype=torch.uint8)
 
 
 def _sum(parts: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -66,14 +66,15 @@ def learn_pack(  # noqa: PLR0913 - all but two have defaults
         The pack and what happened.
 
     Raises:
-        SettingError: the language is the base model's own, the method's modules are shared between languages, or there
-            is no pack to start from.
+        SettingError: the language is the base model's own, the method wants several languages or shares modules between
+            them, or there is no pack to start from.
         UnknownNameError: there is no such start.
         BabelclipError: the data or a setting cannot be used.
     """
     if normalise_tag(language) == NATIVE:
         raise SettingError(f"{NATIVE!r} is the base model's own language", fix="Learn another one.")
     stack = compose(method) if isinstance(method, str) else method
+    stack.refuse_alone([language])
     encoder, settings = polyglot.encoder, settings or pack_recipe(polyglot.encoder.name)
     check_kinds(stack.acquirers(encoder.text_tower.shape))
     teacher = teacher or Teacher(encoder)

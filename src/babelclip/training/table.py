@@ -51,14 +51,12 @@ class CompactTable:
             decay_scale: (V,) scale of the decay by row.
             rows: (R, width) the gathered rows after these steps; by default as they stand now.
         """
-        factor_of = {}
-        for scale in decay_scale.unique().tolist():
+        idle = self._local < 0
+        factors = torch.ones(len(self._table), dtype=torch.float64)
+        for scale in decay_scale[idle].unique().tolist():  # a few, where those of gathered rows may all differ
             factor = 1.0
             for rate in rates:
                 factor *= 1 - rate * weight_decay * scale
-            factor_of[scale] = factor
-        factors = torch.ones(len(self._table), dtype=torch.float64)
-        for scale, factor in factor_of.items():
             factors[decay_scale == scale] = factor
         table = torch.empty_like(self._table)
         for start in range(0, len(table), BLOCK):  # a float64 copy of all rows would be twice the table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -96,7 +96,8 @@ def train_task(
     Raises:
         DataError: there are fewer than 2 texts.
         ModelError: the loss is not finite any more.
-        SettingError: the language was learnt before, or the checkpoints are of another run.
+        SettingError: the language was learnt before, or is to be learnt ``again`` and was not, or the checkpoints are
+            of another run.
         FormatError: all checkpoints are damaged.
     """
     for language in examples.languages:
@@ -114,11 +115,17 @@ def train_task(
     settings = next(iter(stages.values()))
     lexicon = learnt.lexicon.copy()
     known, before = len(lexicon.table), set(lexicon.snapshots)
+    if again and before.isdisjoint(examples.languages):
+        raise SettingError(
+            f"{', '.join(examples.languages)} is to be learnt again, but the languages learnt so far are "
+            f"{', '.join(lexicon.languages) or 'none'}",
+            fix="Start from the model that has learnt it (--base), or learn it without --again (again=True).",
+        )
     chance = _chance(settings, "rows", examples.language)
     growths = [
         lexicon.grow(language, examples.texts[part], Wish.of(settings),
                      initialiser=settings.initialiser or "normal", generator=chance)
-        for language, part in _by_language(examples) if not (again and language in before)
+        for language, part in examples.by_language() if not (again and language in before)
     ]  # fmt: skip
     tokens = (cache or Cache(None)).tokens(lexicon.tokenizer(), examples.texts)
     task = Task(
@@ -149,12 +156,14 @@ def train_task(
             for moves in (True, False):
                 finished.add(method.after_task(task, finished, moves=moves))
         lexicon.table = trainer.full_table(steps=loop.course.best_steps if loop.course.best_epoch else None)
-    for language, texts in _by_language(examples):
+    for language, texts in examples.by_language():
         if language not in before:
             lexicon.count_use(tokens.part(texts).used())
+        else:  # its rows were trained on texts as they are cut today
+            lexicon.snapshots[language] = lexicon.vocabulary.size
 
     course, courses = loop.course, {name: one.course for name, one in loops.items()}
-    remembered = {**learnt.remembered, **method.state_dict()}
+    remembered = method.remember(learnt.remembered, examples.languages)
     return Learnt(lexicon, modules.copy(), remembered), TaskReport(
         coverage=coverage, new_tokens=len(new_ids),
         overlapping_tokens=sum(growth.overlapping_tokens for growth in growths),
@@ -173,17 +182,9 @@ def _order(settings: TaskSettings, examples: Examples, tokens: Tokens, lexicon: 
     """The batches of a stage."""
     sizes = [len(tokens)]
     if settings.batches == "language":
-        sizes = [part.stop - part.start for _, part in _by_language(examples)]
+        sizes = [part.stop - part.start for _, part in examples.by_language()]
     lengths = tokens.lengths.clamp(max=lexicon.frame.room)
     return Order(lengths, sizes, settings.batch_size, settings.bucket)
-
-
-def _by_language(examples: Examples) -> Iterator[tuple[str, slice]]:
-    """Where the texts of each language stand."""
-    start = 0
-    for language, count in examples.parts or ((examples.language, len(examples.texts)),):
-        yield language, slice(start, start + count)
-        start += count
 
 
 def _chance(settings: TaskSettings, *names: str) -> torch.Generator:

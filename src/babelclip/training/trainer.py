@@ -163,7 +163,9 @@ class TaskTrainer:
         modules of different languages in their parts of a batch, so all of them average every parameter.
         """
         scale = self._scaler.get_scale()  # 1 unless float16
-        found = torch.autograd.grad(scale * loss, list(self.parameters.values()), allow_unused=True)
+        found: Sequence[Tensor | None] = [None] * len(self.parameters)
+        if loss.requires_grad:
+            found = torch.autograd.grad(scale * loss, list(self.parameters.values()), allow_unused=True)
         return {
             name: self.workers.mean(torch.zeros_like(parameter) if one is None else one) / scale
             for (name, parameter), one in zip(self.parameters.items(), found, strict=True)
@@ -230,9 +232,7 @@ class TaskTrainer:
                 rows.mul_(1 - rates[name] * self.settings.weight_decay * self._decay_scale)
             elif parameter.dim() > 1 and parameter.grad is not None:  # of languages in the batch, and shared ones
                 parameter.mul_(1 - rates[name] * self.settings.weight_decay)
-        if "rows" not in self.parameters:
-            self._optimiser.step()
-        elif self.settings.scale_at == "gradient":
+        if self.settings.scale_at == "gradient":
             if rows.grad is not None:
                 rows.grad.mul_(self._gradient_scale)
             self._optimiser.step()
