@@ -252,7 +252,7 @@ def test_what_would_have_no_effect_is_refused(captions, tiny_folder, tmp_path, o
     assert not list(tmp_path.glob("out/*.*"))
 
 
-def test_nothing_is_said_of_words_where_a_language_model_brings_them_all(captions, tiny_folder, language_model, tmp_path):
+def test_no_words_are_learnt_where_a_language_model_brings_them(captions, tiny_folder, language_model, tmp_path):
     command = ["learn", "--language", "de", "--data", captions / "de.tsv", "--base", tiny_folder, "--lexicon",
                language_model, "--out", tmp_path / "out", "--set", "min_count=7"]  # fmt: skip
     with pytest.raises(SettingError, match="'min_count' has no effect: the vocabulary is complete, nothing is added"):
