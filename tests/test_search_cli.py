@@ -115,6 +115,24 @@ def test_a_language_that_comes_later_needs_no_new_index(call, photos, packs, tin
     assert (code, "Language: German (de), as told" in out) == (0, True)
 
 
+def test_another_model_of_the_same_base_is_remembered(call, photos, packs, tiny_folder, tmp_path):
+    call("index", photos, "--model", tiny_folder)
+    _, out, _ = call("search", "ein quadrat in rot")
+    assert f"English (en), the only one installed in {tiny_folder.resolve()}\n" in out
+    moved = shutil.copytree(packs, tmp_path / "moved")
+    for model, before in ((packs, tiny_folder), (moved, packs)):
+        code, out, error = call("index", photos, "--model", model)
+        assert (code, "Files: 0 new, 24 unchanged" in out) == (0, True)
+        assert f"note: searches of this index now load '{model}', until now '{before}'" in error
+    assert "note" not in call("index", photos)[2]
+    assert "Language: German (de)" in call("search", "ein quadrat in rot")[1]
+    moved.rename(tmp_path / "gone")
+    code, _, error = call("search", "ein quadrat")
+    assert (code, f"index: the index was made with the model '{moved}', but" in error) == (1, True)
+    assert "Say where it lies now: --model FOLDER" in error
+    assert call("search", "ein quadrat", "--model", tmp_path / "gone")[0] == 0
+
+
 def test_a_folder_named_as_the_built_in_model_does_not_take_its_place(call, photos, tmp_path, monkeypatch):
     (tmp_path / "pictoclip").mkdir()
     monkeypatch.chdir(tmp_path)

@@ -45,7 +45,8 @@ def run_index(
         as_json: print JSON.
     """
     opened = open_store(place_of(place.store))
-    about, name = opened.about(), model_of(opened, place)
+    about = opened.about()
+    model = None if about is not None and place.model is None else model_of(opened, place)
     load = functools.cache(lambda: load_model(opened, place).encoder)
     if place.model is not None and about is not None:
         check_model(opened, about, load())  # a wrong model is refused, also where there is nothing to do
@@ -56,7 +57,7 @@ def run_index(
     def once() -> None:
         with progress_bars() as bars:
             report = index_folders(
-                folders, opened, load, model=name, limits=chosen, vectors=given, workers=workers,
+                folders, opened, load, model=model, limits=chosen, vectors=given, workers=workers,
                 progress=bars.rate, note=note,
             )  # fmt: skip
         if as_json:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from babelclip.cli.console import quieten
 from babelclip.config import DEFAULT_MODEL
 from babelclip.encoders.names import name_anywhere
+from babelclip.errors import ModelError
 from babelclip.search.store import VectorStore
 
 if TYPE_CHECKING:
@@ -46,10 +47,23 @@ def model_of(store: VectorStore, place: Place) -> str:
 
 
 def load_model(store: VectorStore, place: Place) -> Polyglot:
-    """Load what was asked for, or what the index was made with."""
+    """Load what was asked for, or what the index was made with.
+
+    Raises:
+        ModelError: it cannot be loaded; where the index named it, that is said.
+    """
     from babelclip.packs import load_polyglot
     from babelclip.search.looking import Limits
 
     quieten()
     about = store.about()
-    return load_polyglot(model_of(store, place), device=place.device, frames=(about or Limits()).frames)
+    name = model_of(store, place)
+    try:
+        return load_polyglot(name, device=place.device, frames=(about or Limits()).frames)
+    except ModelError as error:
+        if place.model is not None or about is None:
+            raise
+        raise ModelError(
+            f"the index was made with the model {name!r}, but {error.what}",
+            file=store.place, fix="Say where it lies now: --model FOLDER; `babelclip index` with it remembers that.",
+        ) from error  # fmt: skip

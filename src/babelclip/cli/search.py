@@ -6,7 +6,7 @@ import json
 
 from babelclip.cli.console import console
 from babelclip.cli.pictures import can_draw, draw
-from babelclip.cli.place import Place, load_model, place_of
+from babelclip.cli.place import Place, load_model, model_of, place_of
 from babelclip.languages import language_name
 from babelclip.packs import Polyglot
 from babelclip.packs.router import CERTAIN, Reason, Route
@@ -34,7 +34,7 @@ def run_search(query: Query, place: Place, *, as_json: bool, thumbnails: bool | 
         console.print_json(json.dumps(answer_as_json(answer, query.text)))
         return
     if answer.route is not None:
-        console.print(_describe_route(answer.route, polyglot, given=answer.given))
+        console.print(_describe_route(answer.route, polyglot, model_of(opened, place), given=answer.given))
     pictures = can_draw() if thumbnails is None else thumbnails
     table = new_table("")
     for name in ("", "score", "file", ""):
@@ -52,13 +52,13 @@ def run_search(query: Query, place: Place, *, as_json: bool, thumbnails: bool | 
     opened.close()
 
 
-def _describe_route(route: Route, polyglot: Polyglot, *, given: bool) -> str:
+def _describe_route(route: Route, polyglot: Polyglot, model: str, *, given: bool) -> str:
     """One line about the language of a query."""
     name = f"{language_name(route.tag)} ({route.tag})"
     if given:
         return f"Language: {name}, as told"
     if route.reason is Reason.ALONE:
-        return f"Language: {name}, the only one installed"
+        return f"Language: {name}, the only one installed in {model}"
     if route.reason is not Reason.SPELLING:
         what = "it has no letters" if route.reason is Reason.NO_LETTERS else "no installed language has its letters"
         return f"Language: {name}, because {what}; installed: {', '.join(polyglot.languages)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from babelclip.errors import FormatError, SettingError
@@ -29,6 +30,17 @@ def claim(store: VectorStore, encoder: DualEncoder, *, model: str | None, frames
         about = About(model=model or encoder.name, fingerprint=encoder.fingerprint, dim=encoder.dim, frames=frames)
         store.write_about(about)
     check_model(store, about, encoder)
+
+
+def remember_model(store: VectorStore, model: str, note: Callable[[str], None]) -> None:
+    """Write down what a later search is to load, where that is another name than before; ``note`` is told.
+
+    Its fingerprint was checked, and the right to write is held.
+    """
+    about = store.about()
+    if about is not None and about.model != model:
+        store.write_about(about.model_copy(update={"model": model}))
+        note(f"searches of this index now load {model!r}, until now {about.model!r}")
 
 
 def check_frames(store: VectorStore, about: About, frames: int) -> None:

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from babelclip.errors import DataError, MissingExtraError
 from babelclip.files import file_state
 from babelclip.search.approximate import check, fit
-from babelclip.search.claim import check_frames, check_vectors, claim
+from babelclip.search.claim import check_frames, check_vectors, claim, remember_model
 from babelclip.search.given import ids_of
 from babelclip.search.items import File, Item, Skipped
 from babelclip.search.looking import (
@@ -70,7 +70,8 @@ def index_folders(
         folders: where they lie. What the store knows of files elsewhere stays.
         store: where the rows go.
         load: loads the base model; called where there is something to look at. A store is of one base model.
-        model: what a later search is to load: a base model or a folder of packs; by default the encoder's name.
+        model: what a later search is to load: a base model or a folder of packs; by default what it was before, at
+            first the encoder's name.
         limits: what is too large to be opened, and how many frames stand for a video.
         vectors: of the pictures, by their paths from the folder or their names, instead of the image tower's. Pictures
             that are in the index already keep theirs, which is told.
@@ -104,9 +105,11 @@ def index_folders(
         with lock:  # whichever thread wants it first
             return load_once()
 
-    if about is None:
+    if about is None or model not in (None, about.model):
         encoder()
     with store.writing(), any_size():
+        if model is not None:
+            remember_model(store, model, note)
         run = _Run(store, encoder, limits, vectors, found, progress or (lambda _: lambda *_: None))
         report = run.run(workers or os.cpu_count() or 1)
         if report.new or report.changed or report.moved or report.removed:
