@@ -301,6 +301,8 @@ def test_the_papers_order():
          "plan.toml: test has 'folder test' twice. Name each once"),
         ('base = "x"\n[train]\ndataset="folder"\nvalidation="test"\n[[test]]\ndataset="folder"\ncaptions="first"\n',
          "train.validation is 'test', which is tested on: 'folder test first captions'"),
+        ('base = "x"\nlexicon_width = 5\n[train]\ndataset="folder"\n[[test]]\ndataset="folder"\n',
+         "plan.toml: lexicon_width is 5, but lexicon is 'own'"),
     ],
 )  # fmt: skip
 def test_a_wrong_plan_is_named(tmp_path, text, message):

@@ -280,6 +280,7 @@ def test_two_processes_do_not_share_a_folder(command, lock, captions, tiny_folde
     [
         (("--methods", "cll,tier"), "Did you mean 'teir'"),
         (("--languages", "en,sw"), "unknown OpenMoji language 'sw'"),
+        (("--languages", "de,fr"), "the order begins with 'de', but .* Begin with en: --languages en,de,fr"),
         (("--set", "epoch=3"), "Did you mean 'epochs'"),
         (("--set", "seed=3"), "--set seed=3 has no meaning here. Use --seeds"),
     ],

@@ -159,6 +159,8 @@ def test_mistakes_end_with_the_way_out(call, photos, packs, tmp_path):
     assert (code, r"the folder is 'gr\udcfcn'. Give the path of a folder" in error) == (1, True)
     code, _, error = call("search", "--image", tmp_path / "gone.png")
     assert (code, "there is no such picture" in error) == (1, True)
+    code, _, error = call("search", "--image", photos / "0-0.png", "--language", "de")
+    assert (code, "--language de is of a text, and none is given" in error) == (1, True)
     code, _, error = call("index", photos, "--model", "pictoclip")
     assert (code, "vectors of two models cannot be compared" in error) == (1, True)
     code, out, _ = call("search", "a", "--in", tmp_path / "elsewhere")

@@ -154,11 +154,12 @@ def change_settings(settings: Settings, changes: Sequence[str]) -> Settings:
 
     Args:
         settings: a frozen dataclass whose fields all have defaults, of the kinds that they take.
-        changes: in this order.
+        changes: in any order.
 
     Raises:
         UnknownNameError: there is no such setting.
-        SettingError: a change has no ``=``, or its value is of the wrong kind or out of range.
+        SettingError: a change has no ``=``, or its value is of the wrong kind or out of range, or a setting is given
+            twice with different values.
     """
     defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(settings)}
     kinds = {name: type(default) for name, default in defaults.items()}
@@ -170,10 +171,12 @@ def change_settings(settings: Settings, changes: Sequence[str]) -> Settings:
         if name not in kinds:
             raise UnknownNameError("setting", name, kinds)
         try:
-            made[name] = read_value(kinds[name] if kinds[name] in (int, float, bool) else str, text)
+            value = read_value(kinds[name] if kinds[name] in (int, float, bool) else str, text)
         except ValueError as error:
             kind = "true or false" if kinds[name] is bool else f"a number of the kind of {defaults[name]}"
             raise SettingError(f"{name} is {text!r}", fix=f"It must be {kind}.") from error
+        if made.setdefault(name, value) != value:
+            raise SettingError(f"{name} is given twice: {made[name]} and {value}", fix="Give it once.")
     return dataclasses.replace(settings, **made)
 
 

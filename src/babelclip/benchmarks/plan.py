@@ -107,6 +107,18 @@ class Plan(_Strict):
                     fix="Choose the epoch with another split.",
                 )
 
+    def check_lexicon(self) -> None:
+        """Refuse a width of rows where no other words are used.
+
+        Raises:
+            SettingError: there is one.
+        """
+        if self.lexicon == "own" and self.lexicon_width is not None:
+            raise SettingError(
+                f"lexicon_width is {self.lexicon_width}, but lexicon is 'own', the base model's words",
+                fix="Name a lexicon too (--lexicon FOLDER), or leave the width away.",
+            )
+
     def task_settings(self) -> TaskSettings:
         """Return the settings of a task: the base model's recipe with the plan's changes.
 
@@ -150,6 +162,7 @@ def make_plan(content: Mapping[str, Any], file: Path | None = None) -> Plan:
         plan = Plan.model_validate(content)
         settings = plan.task_settings()
         plan.check_sources()
+        plan.check_lexicon()
         for method in plan.methods:
             stack = compose(method)
             stack.refuse(plan.settings)

@@ -21,7 +21,7 @@ from babelclip.encoders import DEFAULT_MODEL
 from babelclip.errors import SettingError
 from babelclip.evaluation import Base, Data, Results, Run, chance_scores, write_results
 from babelclip.files import alone, remove_temporaries
-from babelclip.languages import normalise_tag
+from babelclip.languages import NATIVE, normalise_tag
 from babelclip.methods import compose
 from babelclip.packs import Polyglot
 from babelclip.packs.stream import run_packs
@@ -59,6 +59,11 @@ def run_demo(
     started = time.perf_counter()
     order = [normalise_tag(language) for language in languages or ORDER]
     openmoji.check_languages(order)  # a mistake fails here, not after minutes
+    if order[0] != NATIVE:
+        raise SettingError(
+            f"the order begins with {order[0]!r}, but the fall of English is measured from the first language on",
+            fix=f"Begin with {NATIVE}: --languages {','.join([NATIVE, *(tag for tag in order if tag != NATIVE)])}.",
+        )
     names = [compose(method).name for method in methods]
     recipe = change_settings(PICTOCLIP, changes)
     if recipe.seed != PICTOCLIP.seed:

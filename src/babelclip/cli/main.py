@@ -16,7 +16,7 @@ from babelclip.cli.inspect_app import inspect
 from babelclip.cli.pack_app import pack_app
 from babelclip.cli.report_app import report_app
 from babelclip.cli.search_app import index, search, serve
-from babelclip.errors import BabelclipError
+from babelclip.errors import BabelclipError, SettingError
 
 app = typer.Typer(
     help="Teach a CLIP new languages, one after another, without forgetting the ones it knows.",
@@ -182,7 +182,9 @@ def learn(
     begin = Start(base, lexicon, lexicon_width, again, shared, rows, licence, replace, start)
     columns = Columns(image_column, english_column, text_column, images, image_vectors)
     changed = [*(f"{name}={value}" for name, value in given.items() if value is not None), *(changes or [])]
-    if plan or json:
+    if json and not plan:
+        raise SettingError("--json is for --plan, and learning prints no JSON", fix="Add --plan, or leave --json away.")
+    if plan:
         from babelclip.cli.plan import run_plan
 
         run_plan(

@@ -7,6 +7,7 @@ import json
 from babelclip.cli.console import console
 from babelclip.cli.pictures import can_draw, draw
 from babelclip.cli.place import Place, load_model, model_of, place_of
+from babelclip.errors import SettingError
 from babelclip.languages import language_name
 from babelclip.packs import Polyglot
 from babelclip.packs.router import CERTAIN, Reason, Route
@@ -27,6 +28,10 @@ def run_search(query: Query, place: Place, *, as_json: bool, thumbnails: bool | 
         thumbnails: draw them; None where the terminal can.
     """
     query.check()
+    if query.language is not None and not query.texts:
+        raise SettingError(
+            f"--language {query.language} is of a text, and none is given", fix="Give a text, or leave --language away."
+        )
     opened = open_store(place_of(place.store))
     polyglot = load_model(opened, place)
     answer = Searcher(polyglot, opened).search(query)

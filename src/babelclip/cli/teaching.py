@@ -20,8 +20,8 @@ from babelclip.files import alone, remove_temporaries
 from babelclip.lexicon.store import LEXICON, ROWS, TOKENIZER
 from babelclip.packs import METHOD, Polyglot, install_pack, is_polyglot, learn_pack, load_polyglot, pack_recipe
 from babelclip.packs.card import ROW_DTYPES, Measured
-from babelclip.packs.container import SUFFIX
-from babelclip.packs.installed import begin_folder, check_place
+from babelclip.packs.container import SUFFIX, is_pack
+from babelclip.packs.installed import base_of, begin_folder, check_place, pack_files_of
 from babelclip.packs.learn import add_metrics
 from babelclip.packs.store import save_pack
 from babelclip.packs.warm import START, STARTS
@@ -61,6 +61,21 @@ class Start:
     licence: str = ""
     replace: bool = False
     rows_from: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a width of rows that nobody asks for."""
+        if self.lexicon_width is not None and self.lexicon is None:
+            raise SettingError(
+                f"--lexicon-width {self.lexicon_width} is of the words of a --lexicon, and none is given",
+                fix="Give --lexicon FOLDER, or leave --lexicon-width away.",
+            )
+
+    @property
+    def base_model(self) -> str | None:
+        """The base model: of a folder of packs the one that they are for; None of a pack, which knows no place."""
+        if self.base is None or is_pack(Path(self.base)):
+            return None
+        return base_of(self.base) if is_polyglot(Path(self.base)) else self.base
 
     def shares(self, tags: Sequence[str]) -> bool:
         """Whether what is learnt cannot be one language's own, or shall not be."""
@@ -195,11 +210,16 @@ class PackTeaching:
         known = self._into is not None and is_polyglot(self._into)
         model = self._into if known and self._into is not None else start.base or DEFAULT_MODEL
         self._polyglot: Polyglot = load_polyglot(
-            model, base=start.base if known else None, device=device, frames=frames
+            model, base=start.base_model if known else None, device=device, frames=frames
         )
         self.encoder = self._polyglot.encoder
         self.teacher = Teacher(self.encoder, cache)
         self.recipe, self.known = pack_recipe(self.encoder.name), self._polyglot.languages[1:]
+        if tag in self.known and not start.replace:
+            raise SettingError(
+                f"{model} has a pack for {tag!r} already",
+                fix=f"Say --replace to learn another one, or --base {self.encoder.name} to begin without it.",
+            )
         self.log, self.checkpoints = self._file.with_suffix(".log.jsonl"), self._file.with_suffix(".checkpoints")
         self._tag = tag
 
@@ -272,8 +292,9 @@ class PackTeaching:
         evaluate = f"  {program()} evaluate --model {model} --language {tag} --data {held_out}{where}"
         if self._into is None:
             return [f"Written to {self._file}. Next:", evaluate, f"  {program()} pack install {model} --into FOLDER"]
+        others = [file.stem for file in pack_files_of(self._into) if file != self._file]
         return [
-            f"Written to {self._file}, beside {', '.join(self.known) or 'no other language'}. Next:", evaluate,
+            f"Written to {self._file}, beside {', '.join(others) or 'no other language'}. Next:", evaluate,
             f"  {program()} learn --language XX --data XX.tsv{where}{told} --out {model}",
             f"  {program()} pack list {model}",
         ]  # fmt: skip

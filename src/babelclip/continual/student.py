@@ -200,9 +200,14 @@ def load(
 
     Raises:
         ModelError: the base model cannot be loaded.
-        SettingError: a lexicon is given for a learnt folder, or there are to be no frames.
+        SettingError: a lexicon is given for a learnt folder, only its width is given, or there are to be no frames.
         FormatError: the learnt folder, or a file of the cache, is damaged or belongs to another base model.
     """
+    if lexicon is None and lexicon_width is not None:
+        raise SettingError(
+            f"lexicon_width={lexicon_width} is of the words of a lexicon, and none is given",
+            fix="Give lexicon=FOLDER too.",
+        )
     cache = user_cache() if cache is None else cache
     folder = Path(model)
     if not (folder / LEXICON).is_file():
