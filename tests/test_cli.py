@@ -220,6 +220,29 @@ def test_what_the_system_refuses_ends_with_one_clear_line(number, told, tmp_path
     assert capsys.readouterr().err.startswith(f"error: {pack}: {told}")
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (("learn", "--language", "de", "--data", "de.tsv", "--out", "my"), True),
+        (("learn", "--language", "de", "--data", "de.tsv", "--out", "my", "--plan"), False),
+        (("index", "photos"), True),
+        (("bench", "run", "--out", "out"), True),
+        (("data", "list"), False),
+    ],
+)
+def test_after_ctrl_c_it_is_said_what_goes_on(command, told, monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    for work in ("learn.run_learn", "plan.run_plan", "index.run_index", "bench.run_run", "data.run_list"):
+        monkeypatch.setattr(f"babelclip.cli.{work}", interrupt)
+    monkeypatch.setattr(sys, "argv", ["babelclip", *command])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
+    assert ("interrupted; the same command goes on" in capsys.readouterr().err) is told
+
+
 def test_what_a_library_calls_an_error_of_the_system_is_none(monkeypatch):
     def fail(*_):
         raise OSError("no tokenizer in it")

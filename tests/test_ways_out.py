@@ -37,6 +37,8 @@ def test_packs_as_base_stand_for_their_base_model(captions, german, tmp_path):
     assert f"Written to {out / 'ru.babelpack'}, beside no other language." in printed
     for base in (german, german / "de.babelpack"):
         printed = learn(captions, base, "de", out, "--replace")
+        assert f"index PICTURES --model {out}\n" in printed
+        assert f'search "..." --model {out}\n' in printed
         assert f"Written to {out / 'de.babelpack'}, beside ru." in printed
     assert [*list_installed(out)] == ["de", "ru"]
 

@@ -71,6 +71,12 @@ Frames = Annotated[int, typer.Option(min=1, help="Frames that stand for a video.
 TextColumn = Annotated[str | None, typer.Option(help="Column with the text in LANGUAGE; else named as the tag.")]
 
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+GO_ON = ("demo", "learn", "tune", "index", "bench run")
+"""Commands that, given again, go on where they were interrupted."""
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"babelclip {__version__}")
@@ -362,6 +368,10 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
         app()
+    except SystemExit as end:
+        if end.code == INTERRUPTED and " ".join(sys.argv[1:3]).startswith(GO_ON) and "--plan" not in sys.argv:
+            typer.echo("interrupted; the same command goes on", err=True)
+        raise
     except BabelclipError as error:
         _end(error)
     except OSError as error:

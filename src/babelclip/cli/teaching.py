@@ -295,6 +295,8 @@ class PackTeaching:
         others = [file.stem for file in pack_files_of(self._into) if file != self._file]
         return [
             f"Written to {self._file}, beside {', '.join(others) or 'no other language'}. Next:", evaluate,
+            f'  {program()} index PICTURES --model {model}',
+            f'  {program()} search "..." --model {model}',
             f"  {program()} learn --language XX --data XX.tsv{where}{told} --out {model}",
             f"  {program()} pack list {model}",
         ]  # fmt: skip
