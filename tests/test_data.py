@@ -102,6 +102,11 @@ GOOD = "a.png\tapple\tApfel\n"
         ),
         ("image\ten\tde\n" + "no.png\tx\ty\n" * 3, r"3 rows have problems, next lines 3, 4"),
         (f"image\ten\ten\n{GOOD}", r"c\.tsv:1: the header is .* must be unique"),
+        (
+            "image,en,de\na.png,apple,Apfel\n",
+            r"c\.tsv:1: the header is one column, 'image,en,de'\. .*by tabs in a \.tsv",
+        ),
+        ("image;en;de\na.png;apple;Apfel\n", r"c\.tsv:1: the header is one column, 'image;en;de'\. .* tabs in a \.tsv"),
         (f"image\ten\tde\n{GOOD}a.png\ta\0b\tc\n", r"c\.tsv:3: the line holds a NUL"),
     ],
 )
@@ -116,8 +121,10 @@ def test_a_wrong_column_gets_a_hint(folder):
         UnknownNameError, match=r"c\.tsv:1: unknown column 'image'.*Did you mean 'images'\? Known: de, en"
     ):
         read_captions(file, "de")
-    with pytest.raises(UnknownNameError, match="unknown column 'fr'"):
+    with pytest.raises(UnknownNameError, match=r"unknown column 'fr'\. Known: .* be the header; .* --text-column NAME"):
         read_captions(write(folder, f"image\ten\tde\n{GOOD}"), "fr")
+    with pytest.raises(UnknownNameError, match=r"unknown column 'image'.* must be the header; .* --image-column NAME"):
+        read_captions(write(folder, GOOD), "de")
 
 
 def test_a_column_is_found_however_its_tag_is_written(folder):

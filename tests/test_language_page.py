@@ -375,7 +375,7 @@ def test_with_vectors_ids_stand_in_for_pictures(packs, captions, tiny, tmp_path)
     ("language", "change", "kind", "message"),
     [
         ("sw", {}, UnknownNameError, "unknown installed language 'sw'. Known: de"),
-        ("en", {}, UnknownNameError, "unknown installed language 'en'.*Known: de"),
+        ("en", {}, UnknownNameError, "unknown installed language 'en'. Known: de. English is the base"),
         ("german", {}, DataError, "Did you mean 'de'"),
         ("de", {"--out": "de.tsv"}, SettingError, "does not end in .html. Write --out de.html"),
         ("de", {"--model": "pictoclip"}, SettingError, "neither a folder of packs nor a pack"),

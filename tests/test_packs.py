@@ -251,6 +251,8 @@ def test_a_folder_of_packs_is_as_it_was_after_a_language_has_gone(tiny, empty, p
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
     with pytest.raises(UnknownNameError, match="installed language 'uk'"):
         remove_pack(folder, "uk")
+    with pytest.raises(SettingError, match="'en' is the base model's own language and cannot be removed"):
+        remove_pack(folder, "en")
     (folder / "de.babelpack").rename(folder / "nl.babelpack")
     with pytest.raises(FormatError, match=r"nl.babelpack: the pack is for 'de'. Rename the file to de.babelpack"):
         load_polyglot(folder)

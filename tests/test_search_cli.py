@@ -106,7 +106,7 @@ def test_a_language_that_comes_later_needs_no_new_index(call, photos, packs, tin
     empty = tmp_path / "later"
     call("index", photos, "--model", tiny_folder)
     code, _, error = call("search", "ein quadrat", "--language", "de")
-    assert (code, "unknown installed language 'de'" in error) == (1, True)
+    assert (code, "unknown installed language 'de'. Known: en. Learn it (babelclip learn)" in error) == (1, True)
     from babelclip.packs.installed import begin_folder
 
     begin_folder(empty, tiny)

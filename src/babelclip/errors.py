@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+NOT_INSTALLED = (
+    "Learn it (babelclip learn), install its pack (babelclip pack install), or give the folder that has it (--model)."
+)
+"""The way out where a language is not installed."""
+
+
 class BabelclipError(Exception):
     """A mistake that the caller can mend; its message says how."""
 
@@ -63,16 +69,15 @@ class UnknownNameError(BabelclipError):
 
     def __init__(
         self, kind: str, name: str, known: Iterable[str], *, likely: Iterable[str] | None = None,
-        file: Path | str | None = None, line: int | None = None,
+        more: str = "", file: Path | str | None = None, line: int | None = None,
     ) -> None:  # fmt: skip
-        """Name the closest known name, or the closest of the ``likely`` ones, and list all known."""
+        """Name the closest known name, or the closest of the ``likely`` ones, and list all known; then say ``more``."""
         names = sorted(known)
         lower = {one.lower(): one for one in (names if likely is None else likely)}
         close = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
         guess = f"Did you mean {lower[close[0]]!r}? " if close else ""
-        super().__init__(
-            f"unknown {kind} {name!r}", fix=f"{guess}Known: {', '.join(names) or '(none)'}.", file=file, line=line
-        )
+        fix = f"{guess}Known: {', '.join(names) or '(none)'}.{' ' * bool(more)}{more}"
+        super().__init__(f"unknown {kind} {name!r}", fix=fix, file=file, line=line)
 
 
 class SettingError(BabelclipError):

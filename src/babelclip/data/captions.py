@@ -39,9 +39,9 @@ def read_captions(
     tag = normalise_tag(language)
     header, rows = read_rows(file)
     columns = (
-        _find(image_column, header, file),
-        _find(english_column, header, file),
-        _find(text_column or language, header, file),
+        _find(image_column, header, file, "--image-column"),
+        _find(english_column, header, file, "--english-column"),
+        _find(text_column or language, header, file, "--text-column"),
     )
     gathered = Gatherer(tag, file, file.parent if images is None else images)
     for line, row in rows:
@@ -49,7 +49,7 @@ def read_captions(
     return gathered.corpus(empty=f"The file has a header but no rows: add rows with the columns {', '.join(columns)}.")
 
 
-def _find(name: str, header: list[str], file: Path) -> str:
+def _find(name: str, header: list[str], file: Path, option: str) -> str:
     """The column of a name, or the one of a language tag; another language is never taken for a slip of the pen."""
     if name in header:
         return name
@@ -58,4 +58,7 @@ def _find(name: str, header: list[str], file: Path) -> str:
     if len(alike) == 1:
         return alike[0]
     likely = [column for column in header if tag is None or as_tag(column) is None]
-    raise UnknownNameError("column", name, header, likely=likely, file=file, line=1)
+    raise UnknownNameError(
+        "column", name, header, likely=likely, file=file, line=1,
+        more=f"The first line must be the header; `learn` and `evaluate` take another column with {option} NAME.",
+    )  # fmt: skip

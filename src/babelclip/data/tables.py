@@ -140,6 +140,11 @@ def _delimited(file: Path, text: str, kind: str) -> Iterator[Row]:
     for number, fields in lines:
         if header is None:
             header = [name.strip() for name in fields]
+            if len(header) == 1 and any(sign in header[0] for sign in ",;\t"):
+                raise DataError(
+                    f"the header is one column, {header[0]!r}",
+                    file=file, line=number, fix="Separate columns by tabs in a .tsv file, by commas in a .csv file.",
+                )  # fmt: skip
             if len(set(header)) < len(header) or "" in header:
                 raise DataError(
                     f"the header is {header}", file=file, line=number, fix="Column names must be unique and not empty."

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from babelclip.acquirers.lora import LowRank
 from babelclip.encoders.clip import ClipEncoder
 from babelclip.encoders.encoder import FrozenEncoder
-from babelclip.errors import ModelError, SettingError, UnknownNameError
+from babelclip.errors import NOT_INSTALLED, ModelError, SettingError, UnknownNameError
 from babelclip.languages import NATIVE, normalise_tag
 from babelclip.lexicon import Lexicon, MultilingualLexicon
 from babelclip.lexicon.plain import take_out
@@ -177,7 +177,7 @@ def leave_packs(polyglot: Polyglot, languages: Sequence[str] | None = None) -> d
         SettingError: a language has modules that no other tool can run.
     """
     found = {}
-    for tag in pick_tags(languages, polyglot.languages, "installed language"):
+    for tag in pick_tags(languages, polyglot.languages, "installed language", NOT_INSTALLED):
         if tag == NATIVE:
             found[tag] = _leaving(polyglot.encoder, [tag], polyglot.base, None, None)
             continue
@@ -217,13 +217,14 @@ def leave_shared(student: Student, languages: Sequence[str] | None = None) -> Le
     return _leaving(student.encoder, tags, lexicon, last, lora, shared=True)
 
 
-def pick_tags(asked: Sequence[str] | None, known: Sequence[str], kind: str) -> list[str]:
+def pick_tags(asked: Sequence[str] | None, known: Sequence[str], kind: str, more: str = "") -> list[str]:
     """Return the tags that are wanted, each once.
 
     Args:
         asked: as they were given; None for all.
         known: those that there are.
         kind: what they are, for messages.
+        more: the way out where one is not among them.
 
     Raises:
         UnknownNameError: there is no such language.
@@ -232,7 +233,7 @@ def pick_tags(asked: Sequence[str] | None, known: Sequence[str], kind: str) -> l
     tags = list(dict.fromkeys(map(normalise_tag, known if asked is None else asked)))
     for tag in tags:
         if tag not in known:
-            raise UnknownNameError(kind, tag, known)
+            raise UnknownNameError(kind, tag, known, likely=(), more=more)
     if not tags:
         raise SettingError("no language is to be exported", fix=f"Give some of {', '.join(known)}.")
     return tags

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from babelclip.data.examples import base_lexicon
-from babelclip.errors import SettingError, UnknownNameError
+from babelclip.errors import NOT_INSTALLED, SettingError, UnknownNameError
 from babelclip.export.leaving import pick_tags
 from babelclip.files import new_folder
 from babelclip.languages import NATIVE, normalise_tag
@@ -58,7 +58,7 @@ def export_packs(
 
 
 def _installed(polyglot: Polyglot, languages: Sequence[str] | None, rows: str | None) -> list[Pack]:
-    tags = _without_english(languages, list(polyglot.packs), "installed language")
+    tags = _without_english(languages, list(polyglot.packs), "installed language", NOT_INSTALLED)
     return [_stored_as(polyglot.packs[tag], rows) for tag in tags]
 
 
@@ -70,7 +70,7 @@ def _built(student: Student, languages: Sequence[str] | None, rows: str | None) 
     ]
 
 
-def _without_english(languages: Sequence[str] | None, known: Sequence[str], kind: str) -> list[str]:
+def _without_english(languages: Sequence[str] | None, known: Sequence[str], kind: str, more: str = "") -> list[str]:
     if languages is not None and NATIVE in map(normalise_tag, languages) and NATIVE not in known:
         raise SettingError(
             f"{NATIVE!r} is the base model's own, and no pack", fix="Leave it out; every base model brings its English."
@@ -78,7 +78,7 @@ def _without_english(languages: Sequence[str] | None, known: Sequence[str], kind
     asked = [tag for tag in known if tag != NATIVE] if languages is None else languages
     if not known:
         raise SettingError("no language has been learnt, so there is no pack", fix="Learn one: babelclip learn.")
-    return pick_tags(asked, known, kind)
+    return pick_tags(asked, known, kind, more)
 
 
 def _stored_as(pack: Pack, rows: str | None) -> Pack:

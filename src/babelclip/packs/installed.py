@@ -19,7 +19,7 @@ from babelclip.encoders import DEFAULT_MODEL, FRAMES, DualEncoder, load_encoder
 from babelclip.encoders.names import name_anywhere
 from babelclip.errors import FormatError, ModelError, SettingError, UnknownNameError
 from babelclip.files import may_not_read, remove_temporaries, write_whole
-from babelclip.languages import normalise_tag
+from babelclip.languages import NATIVE, normalise_tag
 from babelclip.lexicon import Lexicon
 from babelclip.packs.card import PackCard
 from babelclip.packs.container import SUFFIX, is_pack, zip_files
@@ -200,13 +200,19 @@ def remove_pack(folder: Path | str, language: str) -> None:
 
     Raises:
         FormatError: it is no folder of packs.
+        SettingError: it is English, the base model's own.
         UnknownNameError: the language is not installed there.
     """
     _read(Path(folder))
     files: Mapping[str, Path] = {file.stem: file for file in _files(Path(folder))}
     tag = normalise_tag(language)
+    if tag == NATIVE:
+        raise SettingError(
+            f"{NATIVE!r} is the base model's own language and cannot be removed",
+            file=folder, fix=f"Name an installed one: {', '.join(files) or '(none)'}.",
+        )  # fmt: skip
     if tag not in files:
-        raise UnknownNameError("installed language", tag, files, file=folder)
+        raise UnknownNameError("installed language", tag, files, likely=(), file=folder)
     files[tag].unlink()
     (Path(folder) / f"{tag}.log.jsonl").unlink(missing_ok=True)
 

@@ -15,7 +15,7 @@ from babelclip.acquirers import Acquirers
 from babelclip.data import Examples
 from babelclip.encoders import DEFAULT_MODEL, DualEncoder, encode_tokens
 from babelclip.encoders.base import PlainTower, Progress
-from babelclip.errors import FormatError, SettingError, UnknownNameError
+from babelclip.errors import NOT_INSTALLED, FormatError, SettingError, UnknownNameError
 from babelclip.evaluation import retrieval_scores
 from babelclip.languages import NATIVE, normalise_tag
 from babelclip.lexicon import Lexicon, Vocabulary, tokenise
@@ -247,7 +247,7 @@ class Polyglot:
     def _known(self, language: str) -> str:
         tag = normalise_tag(language)
         if tag not in self._words:
-            raise UnknownNameError("installed language", tag, self._words)
+            raise UnknownNameError("installed language", tag, self._words, likely=(), more=NOT_INSTALLED)
         return tag
 
     def _encode(self, texts: Sequence[str], tags: Sequence[str]) -> Tensor:

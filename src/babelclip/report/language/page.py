@@ -10,9 +10,9 @@ from urllib.parse import quote as quote_url
 
 from babelclip import __version__
 from babelclip.data import Examples
-from babelclip.errors import MissingExtraError, SettingError, UnknownNameError
+from babelclip.errors import NOT_INSTALLED, MissingExtraError, SettingError, UnknownNameError
 from babelclip.files import write_whole
-from babelclip.languages import language_name, normalise_tag
+from babelclip.languages import NATIVE, language_name, normalise_tag
 from babelclip.packs import Polyglot, pack_recipe
 from babelclip.report.language.appeal import as_learnt, choose_rows, commands, write_table
 from babelclip.report.language.coverage import measure
@@ -101,7 +101,8 @@ def check_language(polyglot: Polyglot, language: str) -> str:
     """
     tag = normalise_tag(language)
     if tag not in polyglot.packs:
-        raise UnknownNameError("installed language", tag, polyglot.packs)
+        more = NOT_INSTALLED if tag != NATIVE else "English is the base model's own and has no page."
+        raise UnknownNameError("installed language", tag, polyglot.packs, likely=(), more=more)
     return tag
 
 
