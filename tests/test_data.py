@@ -64,6 +64,12 @@ def test_names_of_pictures_are_found_in_both_spellings_of_letters_with_marks(tmp
     assert [caption.image for caption in captions] == [Path(there) if vectors else tmp_path / there] * 2
 
 
+def test_a_folder_of_pictures_that_is_not_there_is_told_once(folder):
+    file = write(folder, f"image\ten\tde\n{GOOD}")
+    with pytest.raises(DataError, match="nopics: the folder of the pictures is not there"):
+        read_captions(file, "de", images=folder / "nopics")
+
+
 def test_the_other_kind_of_slash_is_told(folder):
     (folder / "pics").mkdir()
     shutil.copy(folder / "a.png", folder / "pics")

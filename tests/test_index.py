@@ -302,7 +302,7 @@ def test_scan_reads_each_folder_once(photos):
     files = [file.path for file in scan([photos, photos / "a", photos])]
     assert len(files) == len(set(files)) == 8
     assert files == sorted(files)
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match=r"red\.png: this is no folder\. Give the folder that it lies in: .*b\.$"):
         scan([photos / "b" / "red.png"])
     (photos / "caf\udce9").mkdir()
     with pytest.raises(DataError, match=r"the path '.*caf\\udce9' is not UTF-8"):

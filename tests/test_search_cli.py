@@ -165,6 +165,12 @@ def test_mistakes_end_with_the_way_out(call, photos, packs, tmp_path):
     assert (code, "vectors of two models cannot be compared" in error) == (1, True)
     code, out, _ = call("search", "a", "--in", tmp_path / "elsewhere")
     assert (code, "Nothing found among 24 pictures and moments with these filters." in out) == (0, True)
+    hints = call("search", "a", "--in", tmp_path / "elsewhere", "--since", "2024-05-02", "--before", "2024-05-01")[2]
+    assert f"note: there is no folder {tmp_path / 'elsewhere'}\n" in hints
+    assert "note: no day is on or after --since and before --before\n" in hints
+    (tmp_path / "empty").mkdir()
+    code, _, error = call("index", tmp_path / "empty")
+    assert (code, f"note: no pictures or videos in {tmp_path / 'empty'} (bmp dib gif" in error) == (0, True)
 
 
 def test_skipped_files_are_summed_up_or_listed(call, photos, tiny_folder):

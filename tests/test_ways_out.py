@@ -2,7 +2,8 @@
 
 import pytest
 
-from babelclip.errors import SettingError
+from babelclip.continual import load
+from babelclip.errors import ModelError, SettingError
 from babelclip.packs import list_installed
 from test_cli import invoke
 from test_pack_cli import learn
@@ -41,6 +42,24 @@ def test_packs_as_base_stand_for_their_base_model(captions, german, tmp_path):
         assert f'search "..." --model {out}\n' in printed
         assert f"Written to {out / 'de.babelpack'}, beside ru." in printed
     assert [*list_installed(out)] == ["de", "ru"]
+
+
+def test_a_folder_of_packs_is_called_so_where_something_else_is_wanted(german, tmp_path):
+    refused(r"my is a folder of packs, not one pack.* pack show .*de\.babelpack", "pack", "show", german)
+    with pytest.raises(ModelError, match=r"my': it is a folder of packs, .*Polyglot\.load"):
+        load(german)
+    with pytest.raises(ModelError, match="it is a folder of packs"):
+        invoke("pack", "build", "--model", german, "--language", "de", "--out", tmp_path / "x")
+
+
+def test_packs_and_a_shared_lexicon_do_not_share_a_folder(captions, tiny_folder, german, tmp_path):
+    out = tmp_path / "shared"
+    learn(captions, tiny_folder, "de", out, "--shared")
+    for more in ((), ("--shared",)):
+        with pytest.raises(SettingError, match=rf"shared .*lexicon .* share.* Go on with it: --base {out} and a new"):
+            learn(captions, tiny_folder, "ru", out, *more)
+    with pytest.raises(SettingError, match=r"my is a folder of packs, .*as a pack, without --shared"):
+        learn(captions, tiny_folder, "ru", german, "--shared")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from babelclip.cli.console import console, note, program, progress_bars
 from babelclip.cli.place import Place, load_model, model_of, place_of
+from babelclip.encoders.pictures import SUFFIXES as PICTURES
+from babelclip.encoders.videos import SUFFIXES as VIDEOS
 from babelclip.errors import MissingExtraError
 from babelclip.search.approximate import EXACT_UP_TO, WANTED
 from babelclip.search.claim import check_model
@@ -60,6 +62,9 @@ def run_index(
                 folders, opened, load, model=model, limits=chosen, vectors=given, workers=workers,
                 progress=bars.rate, note=note,
             )  # fmt: skip
+        if not (report.new or report.changed or report.moved or report.unchanged or report.skipped):
+            kinds = " ".join(one.removeprefix(".") for one in (*PICTURES, *VIDEOS))
+            note(f"no pictures or videos in {', '.join(map(str, folders))} ({kinds})")
         if as_json:
             console.print_json(json.dumps(_as_json(report, opened)))
         else:

@@ -29,6 +29,7 @@ from babelclip.packs import (
     save_pack,
 )
 from babelclip.packs.card import DataCard
+from babelclip.packs.container import SUFFIX
 from babelclip.packs.installed import base_of, check_new, pack_files_of
 from babelclip.packs.pack import Profiles
 from babelclip.packs.verify import verify_polyglot
@@ -139,7 +140,17 @@ def run_remove(folder: Path, language: str) -> None:
 
 
 def run_show(path: Path, *, as_json: bool) -> None:
-    """Print the card."""
+    """Print the card.
+
+    Raises:
+        SettingError: it is a folder of packs.
+    """
+    if is_polyglot(path):
+        pack = next(iter(pack_files_of(path)), path / f"LANGUAGE{SUFFIX}")
+        raise SettingError(
+            f"{path} is a folder of packs, not one pack",
+            fix=f"Say {program()} pack list {path}, or {program()} pack show {pack}.",
+        )
     card = load_card(path)
     if as_json:
         console.print_json(card.model_dump_json())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 
-from babelclip.cli.console import console
+from babelclip.cli.console import console, note
 from babelclip.cli.pictures import can_draw, draw
 from babelclip.cli.place import Place, load_model, model_of, place_of
 from babelclip.errors import SettingError
@@ -52,6 +54,8 @@ def run_search(query: Query, place: Place, *, as_json: bool, thumbnails: bool | 
     if not answer.hits:
         filtered = "" if query.where == Filter() else " with these filters"
         console.print(f"Nothing found among {len(opened):,} pictures and moments{filtered}.")
+        for hint in _hints(query.where):
+            note(hint)
     elif not pictures:
         console.print(table)
     opened.close()
@@ -70,6 +74,15 @@ def _describe_route(route: Route, polyglot: Polyglot, model: str, *, given: bool
     unsure = route.second is not None and route.probability < CERTAIN
     second = f", blended with {language_name(route.second or '')} ({route.second})" if unsure else ""
     return f"Language: {name}, {route.probability:.0%} sure{second}"
+
+
+def _hints(where: Filter) -> Iterator[str]:
+    """What of a filter fits no file."""
+    for folder in where.folders:
+        if not Path(folder).is_dir():
+            yield f"there is no folder {folder}"
+    if where.since is not None and where.before is not None and where.since >= where.before:
+        yield "no day is on or after --since and before --before"
 
 
 def _details(hit: Hit) -> str:

@@ -309,6 +309,17 @@ def _check_folder(out: Path, keep: Sequence[Path]) -> None:
         ours |= {out / name for name in (ROWS, MODULES, TENSORS, REMEMBERED, TOKENIZER)}  # lexicon.json is written last
     if out.is_dir():
         remove_temporaries(out)
+    if is_polyglot(out):
+        raise SettingError(
+            f"--out {out} is a folder of packs, and no place for a lexicon that languages share",
+            fix="Choose a new folder; or learn one language into it as a pack, without --shared, --again and --lexicon "
+            "(--replace for one that is there).",
+        )
+    if (out / LEXICON).is_file():
+        raise SettingError(
+            f"--out {out} exists and is not empty: a lexicon that languages share is in it",
+            fix=f"Go on with it: --base {out} and a new --out; nothing is overwritten.",
+        )
     if out.exists() and (not out.is_dir() or any(entry not in ours for entry in out.iterdir())):
         raise SettingError(f"--out {out} exists and is not empty", fix="Choose a new folder; nothing is overwritten.")
 

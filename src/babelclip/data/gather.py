@@ -125,6 +125,8 @@ class Gatherer:
                 self._problems.append((file, line, f"the column {column!r} {problem}", fix))
                 return
         found = self._find(values[0])
+        if found is None and not isinstance(self._images, ImageVectors) and not self._images.is_dir():
+            raise DataError("the folder of the pictures is not there", file=self._images, fix="Correct its path.")
         if found is None:
             where = (
                 f"among the {len(self._images)} ids of {self._images.file}"

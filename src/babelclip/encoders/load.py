@@ -19,7 +19,7 @@ from babelclip.encoders.families import OPEN_CLIP
 from babelclip.encoders.headers import weight_files
 from babelclip.encoders.hub import HubName, fetch_model
 from babelclip.encoders.model_config import CONFIG
-from babelclip.encoders.names import folder_of
+from babelclip.encoders.names import POLYGLOT, folder_of
 from babelclip.encoders.open_clip import OpenClipEncoder, is_open_clip
 from babelclip.encoders.siglip import Siglip2Encoder, SiglipEncoder
 from babelclip.encoders.videos import FRAMES
@@ -58,6 +58,12 @@ def load_encoder(
         source = local_folder(name)
         if source is None:
             source = fetch_model(hub_name(str(name)))
+        if (source / POLYGLOT).is_file():
+            raise ModelError(
+                "it is a folder of packs, and a base model or a shared lexicon is wanted",
+                fix="Name the base model itself. Packs are opened by babelclip.Polyglot.load(FOLDER), and by --model "
+                "of evaluate, index, search and export.",
+            )
         with _naming_damage(source):
             family = OPEN_CLIP if is_open_clip(source) else json.loads((source / CONFIG).read_text())["model_type"]
             if family in FAMILIES:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from babelclip.config import DEFAULT_MODEL
 
+POLYGLOT = "polyglot.json"
+"""The file by which a folder of packs is known."""
 ASSETS = Path(__file__).parent.parent / "assets"
 
 

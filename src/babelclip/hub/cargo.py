@@ -10,12 +10,12 @@ from typing import Any
 
 from babelclip.encoders.headers import PICKLES
 from babelclip.encoders.model_config import OPEN_CLIP_CONFIG
+from babelclip.encoders.names import POLYGLOT
 from babelclip.errors import FormatError, SettingError
 from babelclip.export.facts import FACTS, read_facts_of
 from babelclip.lexicon.store import LEXICON
 from babelclip.packs import PackCard, is_polyglot, list_installed, load_card
 from babelclip.packs.container import SUFFIX, is_pack, read_files, zip_files
-from babelclip.packs.installed import POLYGLOT
 
 README = "README.md"
 KINDS = (".json", ".safetensors", ".onnx", ".txt", ".md", ".model")

@@ -13,12 +13,12 @@ from babelclip.encoders.families import why_not
 from babelclip.encoders.find import find_model
 from babelclip.encoders.hub import HubName, cached_folder, fetch_files, fetch_model, list_files, missing_files, reaching
 from babelclip.encoders.load import hub_name, local_folder
+from babelclip.encoders.names import POLYGLOT
 from babelclip.errors import FormatError, ModelError, SettingError
 from babelclip.files import new_folder
 from babelclip.packs import is_polyglot, list_installed, load_card, load_pack
 from babelclip.packs.card import CARD
 from babelclip.packs.container import LIMITS, SUFFIX, is_pack
-from babelclip.packs.installed import POLYGLOT
 from babelclip.packs.store import count_contents
 
 README = "README.md"

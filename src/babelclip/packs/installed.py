@@ -16,18 +16,18 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders import DEFAULT_MODEL, FRAMES, DualEncoder, load_encoder
-from babelclip.encoders.names import name_anywhere
+from babelclip.encoders.names import POLYGLOT, name_anywhere
 from babelclip.errors import FormatError, ModelError, SettingError, UnknownNameError
 from babelclip.files import may_not_read, remove_temporaries, write_whole
 from babelclip.languages import NATIVE, normalise_tag
 from babelclip.lexicon import Lexicon
+from babelclip.lexicon.store import LEXICON
 from babelclip.packs.card import PackCard
 from babelclip.packs.container import SUFFIX, is_pack, zip_files
 from babelclip.packs.pack import Pack
 from babelclip.packs.polyglot import Polyglot
 from babelclip.packs.store import load_card, load_pack, pack_files
 
-POLYGLOT = "polyglot.json"
 FORMAT = 1
 
 
@@ -190,6 +190,11 @@ def check_place(folder: Path, language: str, keep: Collection[Path] = ()) -> Non
     """
     if is_polyglot(folder) or not folder.exists():
         return
+    if (folder / LEXICON).is_file():
+        raise SettingError(
+            f"{folder} is a lexicon that languages share, and no folder of packs",
+            fix=f"Go on with it: --base {folder} and a new --out; or choose a new folder for packs.",
+        )
     left = (f"{language}.", ".")
     if not folder.is_dir() or any(not entry.name.startswith(left) and entry not in keep for entry in folder.iterdir()):
         raise SettingError(f"{folder} exists and is no folder of packs", fix="Choose a new or an empty folder.")

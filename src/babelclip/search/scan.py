@@ -118,7 +118,11 @@ def scan(folders: Sequence[Path]) -> Scan:
     """
     for folder in folders:
         try:
-            found = "" if folder.is_dir() else "is no folder" if folder.exists() else "is not there"
+            if not folder.is_dir() and folder.exists():
+                raise DataError(
+                    "this is no folder", file=folder, fix=f"Give the folder that it lies in: {folder.parent}."
+                )
+            found = "" if folder.is_dir() else "is not there"
         except OSError as error:
             found = f"cannot be reached ({error.strerror})"
         if found:
