@@ -152,6 +152,10 @@ def test_texts_that_are_not_sure_are_blended_by_probability(polyglot):
 def test_languages_that_are_not_there_are_named(polyglot, packs):
     with pytest.raises(UnknownNameError, match="unknown installed language 'sw'.*Known: bg, de, en, fr, nl, ru, uk"):
         polyglot.encode_texts(["mbwa"], language="sw")
+    with pytest.raises(SettingError, match=r"texts is 'mbwa', one and no list\. Write \['mbwa'\]"):
+        polyglot.encode_texts("mbwa")
+    with pytest.raises(SettingError, match=r"files is 'a\.png', one and no list"):
+        polyglot.encode_images("a.png")
     with pytest.raises(SettingError, match="1 texts, but 2 languages"):
         polyglot.encode_texts(["x"], language=["de", "ru"])
     with pytest.raises(UnknownNameError, match="installed language 'sw'"):

@@ -109,7 +109,7 @@ def test_mistakes_of_reports_are_named(run, tmp_path):
     out, _ = run
     with pytest.raises(UnknownNameError, match="unknown metric 'img_r2'"):
         invoke("bench", "report", out, "--metric", "img_r2")
-    with pytest.raises(BabelclipError, match="there is no such file"):
+    with pytest.raises(BabelclipError, match="there is no such file.* `babelclip bench run`"):
         invoke("bench", "report", tmp_path)
     other = json.loads((out / "results.json").read_text())
     for one in other["runs"]:
@@ -122,7 +122,9 @@ def test_mistakes_of_reports_are_named(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "no plan is given"),
+        ((), "no plan is given .*--config FILE.*, and without one --train and --test is missing"),
+        (("--train", "folder"), "without one --test is missing"),
+        (("--train", "folder", "--test", "folder", "--folder", "folder=nowhere"), "the data set 'folder' is not there"),
         (("--base", "x", "--train", "fodler", "--test", "folder"), "unknown data set 'fodler'. Did you mean 'folder'"),
         (
             ("--base", "x", "--train", "folder", "--test", "folder", "--folder", "data"),

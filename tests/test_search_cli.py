@@ -87,7 +87,8 @@ def test_index_then_search_then_again(call, photos, packs):
     assert code == 0
     assert re.match(r"Language: German \(de\), \d+% sure", out), out
     assert len(re.findall(r"^ \d  0\.\d{3}  /.* 20 x 20", out, re.MULTILINE)) == 3, out
-    code, out, _ = call("search", "a red square", "--language", "en", "--json")
+    code, out, _ = call("search", "a", "red", "square", "--language", "en", "--json")
+    assert json.loads(out)["query"] == {"text": "a red square"}
     answer = json.loads(out)
     assert (answer["language"]["tag"], answer["language"]["given"], len(answer["results"])) == ("en", True, 10)
     assert answer["items"] == 24

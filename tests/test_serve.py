@@ -147,7 +147,11 @@ def test_hostile_requests(client):
     evil = {"origin": "http://evil.example", "sec-fetch-site": "cross-site"}
     assert client.post("/embed", json={"texts": ["a"]}, headers=evil).status_code == 403
     assert client.post("/embed", json={"texts": ["a"]}, headers={"origin": "http://localhost"}).status_code == 200
-    assert client.delete("/languages").status_code == 405
+    refused = client.delete("/languages")
+    assert (refused.status_code, refused.json()["error"]) == (
+        405, "Method Not Allowed: DELETE /languages. /openapi.json says what can be asked."
+    )  # fmt: skip
+    assert client.get("/nope").json()["error"].startswith("Not Found: GET /nope. /openapi.json")
 
 
 def test_too_large_and_too_slow_bodies(client, service, monkeypatch):

@@ -15,6 +15,7 @@ way out (what to type or to change).
 from __future__ import annotations
 
 import difflib
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -82,6 +83,16 @@ class UnknownNameError(BabelclipError):
 
 class SettingError(BabelclipError):
     """A setting has a value that cannot work."""
+
+
+def refuse_one(what: str, given: object) -> None:
+    """Refuse one text or path where a list of them is wanted: its letters would be taken for them.
+
+    Raises:
+        SettingError: it is one.
+    """
+    if isinstance(given, (str, bytes, os.PathLike)):
+        raise SettingError(f"{what} is {str(given)!r}, one and no list", fix=f"Write [{str(given)!r}].")
 
 
 class DataError(BabelclipError):

@@ -24,13 +24,16 @@ LANGUAGES = {
     "zh": ("Chinese", "Hans"),
 }  # fmt: skip
 
+MORE_LANGUAGES = {"qu": ("Quechua", "Latn")}
+"""Others that we know by name. ``LANGUAGES`` must not grow: the papers' order shuffles it."""
+
 OWN_NAMES = {
     "ar": "العربية", "bn": "বাংলা", "cs": "čeština", "da": "dansk", "de": "Deutsch", "el": "Ελληνικά", "en": "English",
     "es": "español", "fa": "فارسی", "fi": "suomi", "fil": "Filipino", "fr": "français", "he": "עברית", "hi": "हिन्दी",
     "hr": "hrvatski", "hu": "magyar", "id": "Bahasa Indonesia", "it": "italiano", "ja": "日本語", "ko": "한국어",
-    "mi": "Māori", "nl": "Nederlands", "no": "norsk", "pl": "polski", "pt": "português", "quz": "Runasimi",
-    "ro": "română", "ru": "русский", "sv": "svenska", "sw": "Kiswahili", "te": "తెలుగు", "th": "ไทย", "tr": "Türkçe",
-    "uk": "українська", "vi": "Tiếng Việt", "zh": "中文",
+    "mi": "Māori", "nl": "Nederlands", "no": "norsk", "pl": "polski", "pt": "português", "qu": "Runasimi",
+    "quz": "Runasimi", "ro": "română", "ru": "русский", "sv": "svenska", "sw": "Kiswahili", "te": "తెలుగు", "th": "ไทย",
+    "tr": "Türkçe", "uk": "українська", "vi": "Tiếng Việt", "zh": "中文",
 }  # fmt: skip
 """What the speakers of those languages call them."""
 
@@ -51,7 +54,7 @@ def normalise_tag(tag: str) -> str:
     """
     match = _TAG.fullmatch(tag.strip().replace("_", "-"))
     if match is None:
-        by_name = {name.lower(): known for known, (name, _) in LANGUAGES.items()}
+        by_name = {name.lower(): known for known, (name, _) in (LANGUAGES | MORE_LANGUAGES).items()}
         close = difflib.get_close_matches(tag.strip().lower(), by_name, n=1, cutoff=0.7)
         guess = f"Did you mean {by_name[close[0]]!r}? " if close else ""
         raise DataError(
@@ -73,7 +76,8 @@ def as_tag(text: str) -> str | None:
 
 def language_name(tag: str) -> str:
     """Return the English name of a language, or the tag itself where we do not know one."""
-    return LANGUAGES.get(tag, LANGUAGES.get(language_part(tag), (tag, "")))[0]
+    known = LANGUAGES | MORE_LANGUAGES
+    return known.get(tag, known.get(language_part(tag), (tag, "")))[0]
 
 
 def own_name(tag: str) -> str:

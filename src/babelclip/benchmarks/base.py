@@ -91,7 +91,11 @@ class Dataset:
             DataError: one of the folders does not exist.
         """
         if not folder.is_dir():
-            raise DataError(f"there is no folder of {self.name}", file=folder, fix=self.obtain)
+            raise DataError(
+                f"the data set {self.name!r} is not there",
+                file=folder, fix=f"`bench run` finds it by --folder {self.name}=DIR, or in the folder {self.name} of "
+                f"--data-root DIR. To get it: {self.obtain}",
+            )  # fmt: skip
         images = folder / self.images if images is None else images
         if isinstance(images, Path) and not images.is_dir():
             raise DataError(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -160,14 +161,22 @@ def _claim(out: Path, plan: Plan, prepared: Prepared, *, threads: int) -> dict[s
         now["threads"] = int(then["threads"])
     except (ValueError, KeyError, TypeError) as error:
         raise FormatError(f"damaged ({error})", file=file, fix="Choose a new folder.") from error
-    different = [name for name in then | now if then.get(name) != now.get(name)]
-    if different:
-        listed = "; ".join(f"{name} was {_short(then.get(name))}, is {_short(now.get(name))}" for name in different)
+    if listed := "; ".join(_differences(then, now)):
         raise SettingError(
             f"{out} holds results that cannot stand beside these: {listed}",
             fix="Choose a new --out, or go back to what it was.",
         )
     return now
+
+
+def _differences(then: dict[str, Any], now: dict[str, Any], within: str = "") -> Iterator[str]:
+    """Name each key that differs with both values; of a table of settings only those of its keys."""
+    for name in then | now:
+        was, is_ = then.get(name), now.get(name)
+        if isinstance(was, dict) and isinstance(is_, dict):
+            yield from _differences(was, is_, f"{name}.")
+        elif was != is_:
+            yield f"{within}{name} was {_short(was)}, is {_short(is_)}"
 
 
 def _short(value: object) -> str:

@@ -12,7 +12,7 @@ from babelclip.benchmarks.plan import make_plan, read_plan
 from babelclip.benchmarks.prepare import Prepared, Where
 from babelclip.benchmarks.run import RESULTS, run_bench
 from babelclip.cli.console import console, note, program, progress_bars, quieten, tell_incomplete
-from babelclip.config import change_settings
+from babelclip.config import DEFAULT_MODEL, change_settings
 from babelclip.continual import Stage
 from babelclip.data import user_cache
 from babelclip.errors import SettingError, UnknownNameError
@@ -84,9 +84,13 @@ def run_run(
         cache: folder of the cache.
     """
     quieten()
-    if config is None and not (options.base and options.train and options.test):
-        raise SettingError("no plan is given", fix="Give --config FILE, or --base, --train and --test.")
-    changed = options.changed()
+    missing = [f"--{name}" for name in ("train", "test") if not getattr(options, name)]
+    if config is None and missing:
+        raise SettingError(
+            f"no plan is given (--config FILE), and without one {' and '.join(missing)} is missing",
+            fix="Give --config FILE; or --train NAME and --test NAME, data sets that `babelclip data list` lists.",
+        )
+    changed = options.changed() if config is not None else {"base": DEFAULT_MODEL} | options.changed()
     plan = make_plan(changed) if config is None else read_plan(config, changed)
     if options.changes:
         change_settings(plan.task_settings(), options.changes)  # names a mistake

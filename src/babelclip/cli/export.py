@@ -67,7 +67,7 @@ def _say_packs(found: dict[str, Path], out: Path, *, shared: bool) -> None:
     if shared:
         note("their languages cannot be recognised; pack build --data learns that from the training captions")
     first = next(iter(found.values()))
-    console.print(f"Written to {out}. Next: {program()} pack install {first} --into my")
+    console.print(f"Written to {out}. Next:\n  {program()} pack install {first} --into FOLDER")
 
 
 def _say_scores(files: list[Path], out: Path) -> None:

@@ -8,6 +8,7 @@ from babelclip.cli.console import console, note, program, quieten
 from babelclip.encoders.hub import HubName
 from babelclip.errors import SettingError
 from babelclip.hub import prepare, pull, upload, write_shipment
+from babelclip.packs import is_polyglot
 
 
 def run_pull(model: str, *, revision: str | None, out: Path | None, offline: bool, base: str | None) -> None:
@@ -24,7 +25,8 @@ def run_pull(model: str, *, revision: str | None, out: Path | None, offline: boo
     if found.packs:
         if not found.checked:
             note("hashes and contents are right; installing compares them with their base model (or give --base)")
-        console.print(f"Nothing is installed. Next: {program()} pack install {found.folder} --into my")
+        if not is_polyglot(Path(found.folder)):
+            console.print(f"Nothing is installed. Next:\n  {program()} pack install {found.folder} --into FOLDER")
     elif found.reasons:
         note(f"languages cannot be taught to it: {'; '.join(found.reasons)}")
 

@@ -310,7 +310,10 @@ def bench_run(
     config: Annotated[
         Path | None, typer.Option(help="A plan (docs/benchmark.md); options below replace parts.")
     ] = None,
-    base: Annotated[str | None, typer.Option(help="Base model: pictoclip, a model's folder, or a hub id.")] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(help="pictoclip, a model's folder, or a hub id.  [default: that of the plan, else pictoclip]"),
+    ] = None,
     lexicon: WordsOf = None,
     lexicon_width: WordsWidth = None,
     train: Annotated[str | None, typer.Option(metavar="NAME[:SPLIT]", help="Data set to learn from.")] = None,

@@ -60,7 +60,9 @@ def index(
 
 
 def search(
-    text: Annotated[str, typer.Argument(metavar="[TEXT]", help="What to look for, in any installed language.")] = "",
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="TEXT", help="What to look for, in any installed language.")
+    ] = None,
     language: Annotated[str | None, typer.Option(help="Tag of its language; by default it is found out.")] = None,
     image: Annotated[
         list[Path] | None, typer.Option(metavar="FILE", help="Look for pictures like this one; repeatable.")
@@ -90,7 +92,7 @@ def search(
     from babelclip.search.query import Query
 
     where = make_filter([str(folder) for folder in folders or []], since, before, kind)
-    query = Query(text, language, tuple(minus or []), tuple(image or []), k=k, where=where)
+    query = Query(" ".join(words or []), language, tuple(minus or []), tuple(image or []), k=k, where=where)
     run_search(query, Place(store, model, device), as_json=json, thumbnails=thumbnails)
 
 

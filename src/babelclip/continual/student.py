@@ -17,7 +17,7 @@ from babelclip.data.examples import base_lexicon
 from babelclip.encoders import DEFAULT_MODEL, FRAMES, DualEncoder, load_encoder
 from babelclip.encoders.base import Progress
 from babelclip.encoders.names import folder_of
-from babelclip.errors import ModelError, SettingError
+from babelclip.errors import ModelError, SettingError, refuse_one
 from babelclip.evaluation import retrieval_scores
 from babelclip.languages import normalise_tag
 from babelclip.lexicon import Lexicon, read_multilingual
@@ -131,16 +131,20 @@ class Student:
 
         Raises:
             UnknownNameError: the language has not been learnt.
+            SettingError: one text is given and no list.
             DataError: a text holds half of a surrogate pair.
         """
+        refuse_one("texts", texts)
         return self.learnt.encode(self.encoder, texts, language, snapshot=snapshot and language is not None)
 
     def encode_images(self, files: Sequence[Path | str], *, progress: Progress | None = None) -> Tensor:
         """Return (N, dim) vectors of pictures and videos, not normalised; no language ever changes them.
 
         Raises:
+            SettingError: one path is given and no list.
             DataError: a picture or video is missing or damaged.
         """
+        refuse_one("files", files)
         return self.encoder.encode_images([Path(file) for file in files], progress=progress)
 
     def evaluate(self, examples: Examples, *, learnt: Learnt | None = None) -> dict[str, float]:

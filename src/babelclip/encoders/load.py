@@ -133,6 +133,9 @@ def _find_device(name: str | None) -> torch.device:
         if name == "cuda":
             name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # torchrun starts one process a GPU
         device = torch.device(name)
+    except RuntimeError as error:
+        raise SettingError(f"there is no device {name!r}", fix="Say cpu, cuda, cuda:1 or mps.") from error
+    try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]

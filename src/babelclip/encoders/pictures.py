@@ -44,7 +44,7 @@ def open_picture(file: Path | bytes, *, most_pixels: int | None = None) -> Image
     if isinstance(file, bytes):
         return _open(io.BytesIO(file), None, most_pixels)
     if not file.is_file():
-        raise DataError("there is no such picture", file=file, fix="Correct the path, or leave the row out.")
+        raise DataError("there is no such picture", file=file, fix="Correct the path.")
     return _open(file, file, most_pixels)
 
 
@@ -66,13 +66,13 @@ def _open(source: Path | io.BytesIO, file: Path | None, most_pixels: int | None)
             raise MissingExtraError("pillow-heif", "heic", READING_HEIC) from error
         raise DataError(
             f"not a picture that can be read (formats: {', '.join(known_formats())})",
-            file=file, fix="Convert it to PNG or JPEG, or leave the row out.",
+            file=file, fix="Convert it to PNG or JPEG, or leave it out.",
         ) from error  # fmt: skip
     except Image.DecompressionBombError as error:
         raise DataError(f"too large: {error}", file=file, fix="Make the picture smaller.") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(
-            f"the picture is damaged ({error})", file=file, fix="Restore it from its source, or leave the row out."
+            f"the picture is damaged ({error})", file=file, fix="Restore it from its source, or leave it out."
         ) from error
 
 

@@ -105,7 +105,7 @@ def sample_frames(file: Path, count: int = FRAMES) -> Frames:
             incomplete |= video.damaged
     if not pictures:
         raise DataError(
-            "nothing of the video can be decoded", file=file, fix="Restore it from its source, or leave the row out."
+            "nothing of the video can be decoded", file=file, fix="Restore it from its source, or leave it out."
         )
     moments = [(target - times.start) * times.tick for target in targets[: len(pictures)]]
     return Frames(pictures, incomplete, moments, (times.end - times.start) * times.tick)
@@ -246,23 +246,23 @@ def _open(file: Path) -> Iterator[_Video]:
     except ImportError as error:
         raise MissingExtraError("av", "video", READING_VIDEOS) from error
     if not file.is_file():
-        raise DataError("there is no such video", file=file, fix="Correct the path, or leave the row out.")
+        raise DataError("there is no such video", file=file, fix="Correct the path.")
     if not file.stat().st_size:
-        raise DataError("the video is empty", file=file, fix="Restore it from its source, or leave the row out.")
+        raise DataError("the video is empty", file=file, fix="Restore it from its source, or leave it out.")
     options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
     try:
         container = av.open(f"file:{file}", metadata_errors="replace", options=options)
     except av.FFmpegError as error:
         raise DataError(
             f"the video is damaged, or of a kind that cannot be read ({error.strerror})",
-            file=file, fix="Restore it from its source, convert it to MP4, or leave the row out.",
+            file=file, fix="Restore it from its source, convert it to MP4, or leave it out.",
         ) from error  # fmt: skip
     with container:
         covers = av.stream.Disposition.attached_pic
         stream = next((one for one in container.streams.video if not one.disposition & covers), None)
         if stream is None:
             raise DataError(
-                "the file holds no moving pictures (sound only?)", file=file, fix="Give a video, or leave the row out."
+                "the file holds no moving pictures (sound only?)", file=file, fix="Give a video, or leave it out."
             )
         yield _Video(container, stream)
 

@@ -167,7 +167,9 @@ def read_results(file: Path) -> Results:
     try:
         content = json.loads(file.read_bytes())
     except FileNotFoundError as error:
-        raise FormatError("there is no such file", file=file, fix="Run `babelclip demo` to make one.") from error
+        raise FormatError(
+            "there is no such file", file=file, fix="`babelclip bench run` and `demo` make one."
+        ) from error
     except ValueError as error:
         raise FormatError(f"not JSON: {error}", file=file, fix="Run again what wrote it.") from error
     found = content.get("format") if isinstance(content, dict) else None

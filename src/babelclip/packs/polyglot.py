@@ -15,7 +15,7 @@ from babelclip.acquirers import Acquirers
 from babelclip.data import Examples
 from babelclip.encoders import DEFAULT_MODEL, DualEncoder, encode_tokens
 from babelclip.encoders.base import PlainTower, Progress
-from babelclip.errors import NOT_INSTALLED, FormatError, SettingError, UnknownNameError
+from babelclip.errors import NOT_INSTALLED, FormatError, SettingError, UnknownNameError, refuse_one
 from babelclip.evaluation import retrieval_scores
 from babelclip.languages import NATIVE, normalise_tag
 from babelclip.lexicon import Lexicon, Vocabulary, tokenise
@@ -164,9 +164,11 @@ class Polyglot:
 
         Raises:
             UnknownNameError: a language is not installed.
-            SettingError: the number of languages is not that of the texts, or a pack cannot be routed to.
+            SettingError: the number of languages is not that of the texts, a pack cannot be routed to, or one text is
+                given and no list.
             DataError: a text holds half of a surrogate pair.
         """
+        refuse_one("texts", texts)
         return self.encode_chosen(texts, self.choose(texts, language=language, blend=blend))
 
     def choose(self, texts: Sequence[str], *, language: Language = None, blend: bool = True) -> Chosen:
@@ -231,8 +233,10 @@ class Polyglot:
         """Return (N, dim) vectors of pictures and videos, not normalised: the base model's, whatever is installed.
 
         Raises:
+            SettingError: one path is given and no list.
             DataError: a picture or video is missing or damaged.
         """
+        refuse_one("files", files)
         return self.encoder.encode_images([Path(file) for file in files], progress=progress)
 
     def _tags(self, texts: Sequence[str], language: Language) -> list[str | None]:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +101,11 @@ def _tell_errors(app: FastAPI) -> None:
         return _say(409 if taken else 400, f"{error.what}. {error.fix}")
 
     @app.exception_handler(HTTPException)
-    async def _(_: Request, error: HTTPException) -> Response:
-        return _say(error.status_code, str(error.detail), dict(error.headers or {}))
+    async def _(request: Request, error: HTTPException) -> Response:
+        what = str(error.detail)
+        if what == HTTPStatus(error.status_code).phrase:  # the framework's own: it says no way out
+            what = f"{what}: {request.method} {request.url.path[:64]}. /openapi.json says what can be asked."
+        return _say(error.status_code, what, dict(error.headers or {}))
 
     @app.exception_handler(RequestValidationError)
     async def _(_: Request, error: RequestValidationError) -> Response:
