@@ -54,11 +54,13 @@ def test_a_folder_of_packs_from_learning_to_removing(captions, tiny_folder, tmp_
     printed = invoke("pack", "list", mine)
     assert "German" in printed
     assert "Russian" in printed
+    assert " 0.00 " not in printed, "also a small pack has a size"
     printed = invoke("pack", "verify", mine)
     assert printed.count("bit for bit") == 3
     printed = invoke("pack", "show", mine / "de.babelpack")
     for piece in ("German (de)", "24 texts", "CC0-1.0", "de.tsv de img_r10"):
         assert piece in printed
+    assert "─" not in printed, "no rule under a header without names"
     assert json.loads(invoke("pack", "show", file, "--json"))["language"] == "ru"
     assert load_card(file).modules == {"mla": {"inner": 16, "uniform": 0, "shared": 0}}
     merged = tmp_path / "all"

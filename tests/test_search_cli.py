@@ -81,6 +81,7 @@ def test_index_then_search_then_again(call, photos, packs):
     code, out, _ = call("index", photos, "--model", packs)
     assert code == 0
     assert re.search(r"Files: 24 new\n24 pictures and moments in .*index; .* pictures/s", out), out
+    assert re.search(r'Next:\n  \S.* search "\.\.\."\n  \S.* serve\n$', out), out
     code, out, _ = call("index", photos)
     assert "Files: 0 new, 24 unchanged" in out
     code, out, _ = call("search", "ein quadrat in rot", "-k", 3)
@@ -100,6 +101,7 @@ def test_where_nothing_has_changed_not_even_torch_is_imported(call, photos, tiny
     command = [sys.executable, "-c", code, "index", photos, "--store", tmp_path / "index"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "0 new, 24 unchanged" in done.stdout
+    assert f"serve --store {tmp_path / 'index'}\n" in done.stdout
     assert done.returncode == 0, done.stderr
 
 

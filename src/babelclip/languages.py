@@ -24,7 +24,7 @@ LANGUAGES = {
     "zh": ("Chinese", "Hans"),
 }  # fmt: skip
 
-MORE_LANGUAGES = {"qu": ("Quechua", "Latn")}
+MORE_LANGUAGES = {"mul": ("several languages", ""), "qu": ("Quechua", "Latn")}
 """Others that we know by name. ``LANGUAGES`` must not grow: the papers' order shuffles it."""
 
 OWN_NAMES = {

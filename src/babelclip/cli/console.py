@@ -22,6 +22,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from babelclip.languages import language_name
@@ -45,6 +46,11 @@ def program() -> str:
     return "babelclip" if shutil.which("babelclip") else os.path.relpath(started)
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number with what it counts: ``1 step``, ``1,000 steps``."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
+
+
 def quieten() -> None:
     """Keep libraries from printing hints between our lines."""
     from transformers.utils import logging
@@ -55,23 +61,26 @@ def quieten() -> None:
 @contextmanager
 def progress_bars() -> Iterator[Bars]:
     """Show progress bars on the error stream for as long as the context lasts."""
+    whole = partial(Column, no_wrap=True)  # where a line is too long, its description is wrapped
     columns = (
-        TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn(),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False, table_column=Column()),
+        BarColumn(bar_width=10, table_column=whole()), MofNCompleteColumn(table_column=whole()),
+        TimeElapsedColumn(table_column=whole()), TextColumn("left", table_column=whole()),
+        TimeRemainingColumn(table_column=whole()),
     )  # fmt: skip
     with _Display(*columns, console=errors) as shown:
         yield Bars(shown)
 
 
 class _Display(Progress):
-    """Progress lines, and under them one line of text about what runs now."""
+    """Progress lines, and under them lines of text about what runs now; all fit into 80 columns."""
 
     detail = ""
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield self.make_tasks_table(self.tasks)
-        if self.detail:
-            yield Text(self.detail, style="dim")
+        for line in self.detail.splitlines():
+            yield Text(line, style="dim")
 
 
 class Bars:
@@ -101,7 +110,7 @@ class Bars:
         return rated
 
     def steps(self, line: str) -> OnStep:
-        """Return a callback for training steps; shows loss terms, speed and padding on one line a run."""
+        """Return a callback for training steps; shows loss terms, speed and padding below one line a run."""
         spent: dict[str, float] = {}
         smooth: dict[str, float] = {}
 
@@ -117,7 +126,7 @@ class Bars:
             terms = " + ".join(f"{name} {value:.4f}" for name, value in smooth.items())
             padding = 1 - spent["tokens"] / spent["places"]
             self._shown.detail = (
-                f"loss {sum(smooth.values()):.4f} = {terms}; {spent['texts'] / spent['seconds']:,.0f} texts/s, "
+                f"loss {sum(smooth.values()):.4f} = {terms}\n{spent['texts'] / spent['seconds']:,.0f} texts/s, "
                 f"{spent['tokens'] / spent['seconds']:,.0f} tokens/s, {padding:.0%} padding"
             )
             self._move(line, f"{line} {language_name(step.language)}", step.step, step.steps)

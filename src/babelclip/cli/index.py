@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from babelclip.cli.console import console, note, program, progress_bars
@@ -68,7 +69,7 @@ def run_index(
         if as_json:
             console.print_json(json.dumps(_as_json(report, opened)))
         else:
-            _tell(report, opened, list_skipped)
+            _tell(report, opened, list_skipped, place.store)
 
     if watch:
         _follow(folders, once)
@@ -83,8 +84,8 @@ def _read(vectors: Path) -> ImageVectors:
     return read_image_vectors(vectors)
 
 
-def _tell(report: Report, store: VectorStore, list_skipped: bool) -> None:
-    """Print what a run did."""
+def _tell(report: Report, store: VectorStore, list_skipped: bool, told: str | None) -> None:
+    """Print what a run did; ``told``: the place as the user wrote it."""
     parts = [
         (report.new, "new"), (report.changed, "changed"), (report.moved, "moved"), (report.removed, "removed"),
         (report.unchanged, "unchanged"), (len(report.skipped), "skipped"), (report.others, "of other kinds"),
@@ -112,7 +113,8 @@ def _tell(report: Report, store: VectorStore, list_skipped: bool) -> None:
         if left:
             console.print(f"  skipped {left:,} more for {len(reasons) - SHOWN:,} other reasons (--list-skipped)")
     if len(store):
-        console.print(f'Next: {program()} search "..." or {program()} serve, with the same --store')
+        where = f" --store {quote(told)}" if told else ""
+        console.print(f'Next:\n  {program()} search "..."{where}\n  {program()} serve{where}')
 
 
 def _as_json(report: Report, store: VectorStore) -> dict[str, object]:

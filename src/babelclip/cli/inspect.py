@@ -47,8 +47,7 @@ def run_inspect(
 
 def _pairs(title: str, facts: Mapping[str, str]) -> None:
     """Print a table of names and what they are; empty ones are left out."""
-    table = new_table(title)
-    table.show_header = False
+    table = new_table(title, header=False)
     table.add_column("", no_wrap=True)
     table.add_column("")
     for name, fact in facts.items():
@@ -186,8 +185,8 @@ def _show_texts(found: Inspection) -> None:
 
 
 def _list(lines: tuple[str, ...] | list[str]) -> None:
-    table = new_table("")
-    table.title, table.show_header = None, False
+    table = new_table("", header=False)
+    table.title = None
     for _ in range(2):
         table.add_column("")
     for line in lines:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
-from babelclip.cli.console import console, note, progress_bars, quieten, tell_all, tell_incomplete
+from babelclip.cli.console import console, counted, note, progress_bars, quieten, tell_all, tell_incomplete
 from babelclip.cli.teaching import Start, choose_teaching
 from babelclip.config import TaskSettings, change_settings
 from babelclip.continual.record import JOINT
@@ -205,13 +205,13 @@ def _print_report(report: TaskReport, settings: TaskSettings, deviation: float) 
         console.print(f"note: {advice}")
     kept = f", epoch {report.epoch} kept" if report.epoch < report.epochs else ""
     console.print(
-        f"{report.steps} steps in {report.seconds:.1f} s ({report.texts / report.seconds:,.0f} texts/s, "
+        f"{counted(report.steps, 'step')} in {report.seconds:.1f} s ({report.texts / report.seconds:,.0f} texts/s, "
         f"{100 * report.padding:.1f} % padding), loss {report.loss:.3f}{kept}"
     )
     if report.precision != settings.precision:
         console.print(f"note: this device has no {settings.precision}; {report.precision} was used")
     if report.skipped:
-        console.print(f"note: {report.skipped} steps overflowed in {report.precision} and moved nothing")
+        console.print(f"note: {counted(report.skipped, 'step')} overflowed in {report.precision} and moved nothing")
     if cover.texts < settings.batch_size:
         console.print(f"note: fewer texts than a batch of {settings.batch_size} holds, so each step takes all of them")
     if report.left_out:
@@ -221,6 +221,6 @@ def _print_report(report: TaskReport, settings: TaskSettings, deviation: float) 
     reach = report.steps * settings.learning_rate / deviation
     if reach < 1 and not report.stages:
         console.print(
-            f"note: {report.steps} steps at a rate of {settings.learning_rate:g} can move a row by {reach:.2f} of the "
-            f"rows' standard deviation; for so little data raise --epochs or --learning-rate"
+            f"note: {counted(report.steps, 'step')} at a rate of {settings.learning_rate:g} can move a row by "
+            f"{reach:.2f} of the rows' standard deviation; for so little data raise --epochs or --learning-rate"
         )

@@ -31,9 +31,9 @@ bench_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None,
 )  # fmt: skip
 app.add_typer(data_app, name="data")
-app.add_typer(bench_app, name="bench")
-app.add_typer(pack_app, name="pack")
-app.add_typer(report_app, name="report")
+app.add_typer(bench_app, name="bench", short_help="Compare methods, orders and seeds; report what was found.")
+app.add_typer(pack_app, name="pack", short_help="Language packs: install, list, show, remove, verify.")
+app.add_typer(report_app, name="report", short_help="A page for people: how well a pack knows a language.")
 
 Changes = Annotated[
     list[str] | None,
@@ -92,7 +92,7 @@ def root(
     """Teach a CLIP new languages, one after another, without forgetting the ones it knows."""
 
 
-@app.command()
+@app.command(short_help="Teach eight languages in minutes, and show what it kept.")
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the report, the data and the model.")] = Path("report"),
     seeds: Annotated[int, typer.Option(min=1, help="Repeat with this many seeds: 0, 1, 2, ...")] = 1,
@@ -115,7 +115,7 @@ def demo(
     )  # fmt: skip
 
 
-@app.command()
+@app.command(short_help="Teach a model a language from your own captions.")
 def learn(
     language: Languages,
     data: Annotated[
@@ -205,7 +205,7 @@ def learn(
     )  # fmt: skip
 
 
-@app.command()
+@app.command(short_help="Measure retrieval in one language, beside chance.")
 def evaluate(
     language: Language,
     data: Captions,
@@ -235,7 +235,7 @@ def evaluate(
     run_evaluate(language, data, model=model, base=base, plug=plug_in, columns=columns, as_json=json, runtime=runtime)
 
 
-@app.command()
+@app.command(short_help="Train a whole base model on English captions.")
 def tune(
     data: Annotated[Path, typer.Option(help="English captions: .tsv, .csv or .jsonl (or .gz); columns image, en.")],
     out: Annotated[Path, typer.Option(help="New folder to write the tuned model to.")],
@@ -271,8 +271,13 @@ def tune(
     )  # fmt: skip
 
 
-for verb in (index, search, serve, inspect, export, pull, push):
-    app.command()(verb)
+app.command(short_help="Look at pictures and videos, to search them.")(index)
+app.command(short_help="Find pictures and videos by text, by picture, or both.")(search)
+app.command(short_help="Search in the browser and over HTTP.")(serve)
+app.command(short_help="Tell what a model is, and which methods can teach it.")(inspect)
+app.command(short_help="Write learnt languages for other tools.")(export)
+app.command(short_help="Fetch a base model or packs from a hub.")(pull)
+app.command(short_help="Show what would go to a hub; with --yes, upload it.")(push)
 
 
 @data_app.command("list")
@@ -283,7 +288,7 @@ def data_list() -> None:
     run_list()
 
 
-@data_app.command("show")
+@data_app.command("show", short_help="Tell everything about a data set.")
 def data_show(name: Annotated[str, typer.Argument(help="Name of a data set.")]) -> None:
     """Tell everything about a data set: licence, citation, how to get it, which files are expected."""
     from babelclip.cli.data import run_show
@@ -291,7 +296,7 @@ def data_show(name: Annotated[str, typer.Argument(help="Name of a data set.")]) 
     run_show(name)
 
 
-@data_app.command("check")
+@data_app.command("check", short_help="Say what is missing or malformed, and count.")
 def data_check(
     name: Annotated[str, typer.Argument(help="Name of a data set.")],
     folder: Annotated[Path, typer.Argument(help="Its folder.")],
@@ -304,7 +309,7 @@ def data_check(
     run_check(name, folder, images=images, image_vectors=image_vectors)
 
 
-@bench_app.command("run")
+@bench_app.command("run", short_help="Run methods x orders x seeds over a stream.")
 def bench_run(
     out: Annotated[Path, typer.Option(help="Folder for results; an interrupted run goes on in it.")],
     config: Annotated[
@@ -350,7 +355,7 @@ def bench_run(
     )  # fmt: skip
 
 
-@bench_app.command("report")
+@bench_app.command("report", short_help="Write tables, figures and one page of a run.")
 def bench_report(
     results: Annotated[Path, typer.Argument(help="Folder of a run, or its results.json.")],
     out: Annotated[

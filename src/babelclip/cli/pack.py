@@ -125,7 +125,7 @@ def run_list(folder: Path) -> None:
         score = f"{scores['img_r10']:.1f}" if "img_r10" in scores else "-"
         table.add_row(
             tag, language_name(tag), card.method, f"{card.data.texts:,}", score,
-            "yes" if "profiles.safetensors" in card.files else "no", f"{_megabytes(card):.1f}", card.licence,
+            "yes" if "profiles.safetensors" in card.files else "no", f"{_megabytes(card):.2f}", card.licence,
         )  # fmt: skip
     console.print(table)
 
@@ -155,7 +155,7 @@ def run_show(path: Path, *, as_json: bool) -> None:
     if as_json:
         console.print_json(card.model_dump_json())
         return
-    table = new_table(str(path))
+    table = new_table(str(path), header=False)
     table.add_column("")
     table.add_column("")
     facts = {
@@ -188,7 +188,8 @@ def run_verify(path: Path, *, base: str | None, device: str | None) -> None:
     polyglot = load_polyglot(path, base=base, device=device)
     for line in verify_polyglot(polyglot):
         console.print(line)
-    console.print(f"{path} is whole. Next: {program()} pack list {path}" if is_polyglot(path) else f"{path} is whole.")
+    more = f" Next:\n  {program()} pack list {path}" if is_polyglot(path) else ""
+    console.print(f"{path} is whole.{more}")
 
 
 def _describe(pack: Pack) -> str:

@@ -13,7 +13,7 @@ pack_app = typer.Typer(
 )  # fmt: skip
 
 PackFile = Annotated[Path, typer.Argument(metavar="PACK", help="A .babelpack file, or a pack's folder.")]
-Packs = Annotated[list[Path], typer.Argument(metavar="PACK...", help="Packs, or folders of packs.")]
+Packs = Annotated[list[Path], typer.Argument(metavar="PACK", help="Packs, or folders of packs.")]
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of packs.")]
 Base = Annotated[str | None, typer.Option(help="Where the base model lies, if it has moved or is a folder.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default a GPU where there is one.")]
@@ -38,7 +38,7 @@ def pack_build(
     run_build(model, language, out, data=data, rows=rows, licence=licence, base=base, device=device)
 
 
-@pack_app.command("install")
+@pack_app.command("install", short_help="Check packs and install them.")
 def pack_install(
     packs: Packs,
     into: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of packs; made where there is none.")],
@@ -62,7 +62,7 @@ def pack_list(folder: Folder) -> None:
     run_list(folder)
 
 
-@pack_app.command("merge")
+@pack_app.command("merge", short_help="Put packs together into a new folder.")
 def pack_merge(
     packs: Packs,
     out: Annotated[Path, typer.Option(help="New folder of packs.")],
@@ -75,7 +75,7 @@ def pack_merge(
     run_install(packs, out, new=True, base=base, device=device)
 
 
-@pack_app.command("remove")
+@pack_app.command("remove", short_help="Take a language out of a folder.")
 def pack_remove(folder: Folder, language: Annotated[str, typer.Argument(help="Tag of the language.")]) -> None:
     """Take a language out of a folder; nothing of it stays, and nothing else changes."""
     from babelclip.cli.pack import run_remove
@@ -83,7 +83,7 @@ def pack_remove(folder: Folder, language: Annotated[str, typer.Argument(help="Ta
     run_remove(folder, language)
 
 
-@pack_app.command("show")
+@pack_app.command("show", short_help="Tell what a pack says of itself.")
 def pack_show(pack: PackFile, json: Annotated[bool, typer.Option("--json", help="Print pack.json.")] = False) -> None:
     """Tell what a pack says of itself: language, base model, data, scores, licence, size."""
     from babelclip.cli.pack import run_show
@@ -91,7 +91,7 @@ def pack_show(pack: PackFile, json: Annotated[bool, typer.Option("--json", help=
     run_show(pack, as_json=json)
 
 
-@pack_app.command("verify")
+@pack_app.command("verify", short_help="Check everything, bit for bit.")
 def pack_verify(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A pack, or a folder of packs.")],
     base: Base = None,

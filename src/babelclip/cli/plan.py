@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from babelclip.cli.console import console, quieten
+from babelclip.cli.console import console, counted, quieten
 from babelclip.cli.learn import Columns, rare_tokens
 from babelclip.cli.teaching import PackTeaching, Start
 from babelclip.config import change_settings
@@ -55,7 +55,9 @@ def run_plan(
 
 def _show(plan: Plan, rows: str, start: str) -> None:
     """Print a plan."""
-    table = new_table(f"{language_name(plan.language)} ({plan.language}), planned; nothing has been learnt or written")
+    table = new_table(
+        f"{language_name(plan.language)} ({plan.language}), planned; nothing has been learnt or written", header=False
+    )
     table.add_column("")
     table.add_column("")
     own, base = plan.coverage, plan.before
@@ -68,7 +70,7 @@ def _show(plan: Plan, rows: str, start: str) -> None:
         f"{100 * base.over_limit:.1f} %",
         "new tokens": f"{plan.new_tokens:,}, of them {own.unused:,} in no training text",
         "pack": f"{plan.own_rows:,} rows, {plan.pack_bytes[rows] / 1e6:.2f} MB as {rows} ({sizes})",
-        "time, estimated": f"{_time(plan.steps * plan.step_seconds)} for {plan.steps:,} steps"
+        "time, estimated": f"{_time(plan.steps * plan.step_seconds)} for {counted(plan.steps, 'step')}"
         + (f", {_time(plan.pictures * plan.picture_seconds)} for pictures that are new" * (plan.picture_seconds > 0)),
         "quality, guessed": _expected(plan, start),
     }

@@ -12,7 +12,7 @@ report_app = typer.Typer(
 )
 
 
-@report_app.command("language")
+@report_app.command("language", short_help="Write one page for people who speak a language.")
 def report_language(
     language: Annotated[str, typer.Argument(help="BCP-47 tag of an installed language, such as sw or pt-BR.")],
     model: Annotated[str, typer.Option(help="Folder of packs, or one pack.")],

@@ -23,7 +23,7 @@ Kind = Annotated[str | None, typer.Option(help="picture or video.")]
 
 
 def index(
-    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Folders of pictures and videos.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER", help="Folders of pictures and videos.")],
     store: Store = None,
     model: Annotated[
         str | None,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
-from babelclip.cli.console import console, note, program, progress_bars, quieten, tell_all
+from babelclip.cli.console import console, counted, note, program, progress_bars, quieten, tell_all
 from babelclip.cli.learn import Columns, Runtime, print_scores
 from babelclip.cli.teaching import CHECKPOINTS, LOCK, LOG
 from babelclip.config import change_settings
@@ -96,7 +96,7 @@ def _print_report(report: TuneReport, settings: TuneSettings) -> None:
     """Say what happened."""
     kept = f", epoch {report.epoch} kept" if report.epoch < settings.epochs else ""
     console.print(
-        f"{report.steps} steps in {report.seconds:.1f} s, loss {report.losses[0]:.3f} in the first epoch, "
+        f"{counted(report.steps, 'step')} in {report.seconds:.1f} s, loss {report.losses[0]:.3f} in the first epoch, "
         f"{report.losses[-1]:.3f} in the last{kept}"
     )
     if report.left_out:

@@ -29,12 +29,13 @@ Rows = list[tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table: its first ``words`` columns hold words, the others figures."""
+    """A table: its first ``words`` columns hold words, the others figures; ``short``: its header on a terminal."""
 
     title: str
     header: tuple[str, ...]
     rows: Rows
     words: int = 1
+    short: tuple[str, ...] = ()
 
     def markdown(self) -> str:
         """As a Markdown table under its title."""
@@ -106,7 +107,9 @@ def cost_sheet(runs: Sequence[Run]) -> Sheet:
         )  # fmt: skip
     header = ("method", "training s", "eval s", "eval share", "of it encoded", "texts/s", "peak MB",
               "MB of new rows a language", "MB of modules a language", "MB kept for later tasks")  # fmt: skip
-    return Sheet("Cost of one stream, mean over seeds", header, rows)
+    short = ("method", "train\ns", "eval\ns", "eval\nshare", "done\nagain", "texts\n/s", "peak\nMB", "rows\nMB",
+             "mods\nMB", "kept\nMB")  # fmt: skip
+    return Sheet("Cost of one stream, mean over seeds", header, rows, short=short)
 
 
 def compare_sheet(ours: Sequence[Run], theirs: Sequence[Run], metric: str, names: tuple[str, str]) -> Sheet:

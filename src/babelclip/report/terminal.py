@@ -13,19 +13,23 @@ from babelclip.report.aggregate import Spread, by_method
 from babelclip.report.sheets import Sheet
 
 
-def new_table(title: str) -> Table:
-    """An empty table that fits into 80 columns."""
-    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+def new_table(title: str, *, header: bool = True) -> Table:
+    """An empty table that fits into 80 columns; without a header where its columns have no names."""
+    return Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_header=header
+    )
 
 
 def show(sheet: Sheet) -> Table:
     """Return a sheet for the terminal; to fit, BWT and FWT are left to the files."""
-    table = new_table(sheet.title)
+    table, header = new_table(sheet.title), sheet.short or sheet.header
+    if sheet.short:
+        table.padding = 0
     shown = [number for number, name in enumerate(sheet.header) if name not in ("BWT", "FWT")]
     for number in shown:
         widest = max((len(row[number]) for row in sheet.rows), default=0)
         table.add_column(
-            sheet.header[number], justify="left" if number < sheet.words else "right", min_width=widest,
+            header[number], justify="left" if number < sheet.words else "right", min_width=widest,
             no_wrap=number < sheet.words,
         )  # fmt: skip
     before = None
