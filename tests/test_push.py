@@ -239,6 +239,12 @@ def test_what_is_not_ours_is_refused(polyglot, my, tiny_folder, tmp_path):
         invoke("push", my, "--repo", "me/packs", "--yes", "--to-folder", tmp_path / "x")
 
 
+def test_a_language_of_an_onnx_folder_is_answered_with_the_whole(exported):
+    with pytest.raises(SettingError, match=rf"de is a part of .* Give the whole folder: {exported / 'onnx'}\."):
+        prepare(exported / "onnx" / "de", "me/clip")
+    assert prepare(exported / "open_clip" / "de", "me/clip").listing()
+
+
 def test_a_round_trip_through_a_hub(my, exported, polyglot, tiny, tiny_folder, hub, tmp_path):
     printed = invoke("push", my, "--repo", "me/packs", "--yes", "--message", "Two languages")
     repository = hub.repositories["me/packs"]

@@ -79,6 +79,12 @@ def gather(folder: Path, repository: str) -> Cargo:
             fix="Export it first: babelclip export --model FOLDER --to transformers (or pack) --out OUT.",
         )
     if not (folder / FACTS).is_file():
+        whole = folder.resolve().parent
+        if folder.is_dir() and (whole / FACTS).is_file():
+            raise SettingError(
+                f"{folder} is a part of the exported folder {whole}, and nothing by itself (no {FACTS})",
+                fix=f"Give the whole folder: {whole}.",
+            )
         raise SettingError(
             f"{folder} is no exported folder (no {FACTS}), no folder of packs and no pack",
             fix="Give what `babelclip export`, `learn` or `pack` wrote.",
