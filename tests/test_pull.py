@@ -204,7 +204,11 @@ def test_packs_are_written_after_their_checks_and_nothing_is_installed(hub, pack
     printed = invoke("pull", "some/german", "--out", tmp_path / "again", "--offline")
     assert "packs of de" in printed
     assert "Nothing is installed" in printed
+    assert f"pack install {tmp_path / 'again'} --into FOLDER\n" in printed
     assert "packs of de" in invoke("pull", tmp_path / "again")
+    printed = invoke("pull", tmp_path / "packs")
+    assert "packs of de" in printed
+    assert "Next:" not in printed, "it is a folder of packs already"
     invoke("pack", "install", tmp_path / "again", "--into", tmp_path / "installed", "--base", tiny_folder)
 
 
