@@ -90,6 +90,17 @@ def test_settings_change_by_name():
             change_settings(TaskSettings(), [change])
 
 
+def test_each_idle_row_decays_by_its_own_scale_and_no_trained_row_does():
+    rows, scale = torch.rand(6, 2), torch.tensor([1.0, 0.5, 0.0, 0.25, 0.5, 0.125])
+    table = CompactTable(rows, torch.tensor([1, 3]), torch.device("cpu"))
+    rates = [0.1, 0.2, 0.0, 0.4]
+    expected = rows.clone()
+    for rate in rates:
+        expected *= (1 - rate * 0.3 * scale)[:, None]
+    expected[[1, 3]] = rows[[1, 3]]
+    torch.testing.assert_close(table.full(rates, 0.3, scale), expected)
+
+
 def test_a_row_outside_the_task_is_an_error():
     table = CompactTable(torch.zeros(5, 2), torch.tensor([1, 3]), torch.device("cpu"))
     assert table.localise(torch.tensor([[3, 1]])).tolist() == [[1, 0]]

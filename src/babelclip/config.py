@@ -175,7 +175,7 @@ def change_settings(settings: Settings, changes: Sequence[str]) -> Settings:
         except ValueError as error:
             kind = "true or false" if kinds[name] is bool else f"a number of the kind of {defaults[name]}"
             raise SettingError(f"{name} is {text!r}", fix=f"It must be {kind}.") from error
-        if made.setdefault(name, value) != value:
+        if str(made.setdefault(name, value)) != str(value):  # nan is not equal to itself
             raise SettingError(f"{name} is given twice: {made[name]} and {value}", fix="Give it once.")
     return dataclasses.replace(settings, **made)
 
