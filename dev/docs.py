@@ -37,7 +37,8 @@ RECORD_NOTES = {
     "table-methods": "The six runs with `lwf` are of commit e520764, after it had been redefined, the six with "
     "`counts` of aeb183d, when it was new; all others of 7f03ec1, which `code` names.\n",
     "table-methods-flickr8k": "The six runs with `counts` are of commit aeb183d, when it was new; all others of "
-    "7c05fa1, which `code` names. Seed 0 is there of every method, seeds 1 and 2 of those with a spread.\n",
+    "7c05fa1, which `code` names. Seed 0, seed 1 of `cll`, `oewc` and `er`, and `counts` were run on an AMD EPYC, the "
+    "rest on an Intel Xeon.\n",
 }
 
 SPEED_NOTES = """
