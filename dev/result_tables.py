@@ -102,18 +102,20 @@ def order_table(groups: dict[str, BySeed]) -> str:
         theirs = [printed[row] - printed[other] for other in others]
         cells = [f"{mine.mean:+.1f} ± {mine.deviation:.1f}" if mine.count > 1 else f"{mine.mean:+.1f}" for mine in ours]
         found = dict.fromkeys(_verdict(mine, known) for mine, known in zip(ours, theirs, strict=True))
-        rows.append([claim, ", ".join(f"{known:+.1f}" for known in theirs), f"{', '.join(cells)}: {', '.join(found)}"])
+        rows.append([claim, ", ".join(f"{known:+.1f}" for known in theirs), f"{', '.join(cells)}: {' / '.join(found)}"])
     return _markdown(["claim", "published", "here"], rows, words=3)
 
 
 def causes_table(groups: dict[str, BySeed]) -> str:
-    """How much less is forgotten where one cause alone is taken away."""
-    whole = {key: summary(list(groups["cll"].values()), METRIC, key).mean for key in ("F", "Fen")}
+    """How much less is forgotten where one cause alone is taken away; over the seeds that both were run with."""
     rows = []
     for label, method in CAUSES:
-        left = {key: summary(list(_runs(groups, method).values()), METRIC, key).mean for key in whole}
-        shares = {key: 1 - left[key] / whole[key] for key in whole}
-        rows.append([label, *(cell for key in whole for cell in (f"{left[key]:.1f}", _share(shares[key])))])
+        without, cells = _runs(groups, method), []
+        seeds = sorted(without.keys() & groups["cll"])
+        for key in ("F", "Fen"):
+            left, whole = (summary([of[seed] for seed in seeds], METRIC, key).mean for of in (without, groups["cll"]))
+            cells += [f"{left:.1f}", _share(1 - left / whole)]
+        rows.append([label, *cells])
     return _markdown(["taken away", "F", "share of F", "Fen", "share of Fen"], rows, words=1)
 
 
