@@ -110,7 +110,7 @@ def test_a_language_learnt_again_is_no_earlier_language_of_itself(tiny, examples
     assert not torch.equal(moved["again"], first.lexicon.table)
 
 
-def test_a_language_learnt_again_is_cut_as_it_was_trained(tiny, examples):
+def test_a_language_learnt_again_is_cut_as_it_was_trained(tiny, tiny_folder, examples, tmp_path):
     student = babelclip.Student(tiny)
     student.learn("de", examples["de"], settings=replace(SETTINGS, vocab_size=300))
     student.learn("nl", replace(examples["de"], language="nl"), settings=replace(SETTINGS, merges_from="remains"))
@@ -119,6 +119,10 @@ def test_a_language_learnt_again_is_cut_as_it_was_trained(tiny, examples):
     student.learn("de", examples["de"], settings=SETTINGS, again=True)
     assert student.lexicon.encode(texts, "de") == student.lexicon.encode(texts)
     assert student.languages == ["de", "nl"]
+    student.save(tmp_path / "out")
+    back = babelclip.load(tmp_path / "out", base=tiny_folder, device="cpu")
+    assert back.lexicon.snapshots == student.lexicon.snapshots
+    assert torch.equal(back.encode_texts(texts, language="de"), student.encode_texts(texts, language="de"))
 
 
 def test_what_cannot_be_learnt_again_says_so(tiny, examples):

@@ -101,7 +101,9 @@ def run_learn(
     tags = [normalise_tag(tag) for tag in language.split(",")]
     method = method or start.usual_method(tags)
     changed = [change.partition("=")[0].strip() for change in changes]
-    compose(method).refuse(changed)
+    stack = compose(method)
+    stack.refuse(changed)
+    stack.refuse_alone(tags)  # before any picture is looked at
     teaching = choose_teaching(
         start, tags, out, device=runtime.device, cache=runtime.cache, frames=runtime.frames, keep=runtime.tensorboard
     )
