@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from babelclip.data import Batch
+from babelclip.lexicon import Tokens
 from babelclip.methods import compose
+from babelclip.methods.base import NONE
 from babelclip.methods.memory import Samples
 from babelclip.training import TaskTrainer
 from test_golden import GOLDEN, SETTINGS, RecordedTower, recorded_task
@@ -70,6 +72,32 @@ def test_replayed_memories_give_the_recorded_losses_and_table(name, method, fold
         check(trainer, arrays, steps, k, found, "loss_replay", f"{replay.name}.memory")
     np.testing.assert_allclose(trainer.full_table(), arrays["emb_end"], rtol=0, atol=1e-6)
     assert folder == "1-en" or any("loss_replay" in step for step in steps)
+
+
+@pytest.mark.parametrize(("variant", "unexplained"), [("as-released", 12), ("defined", 291)])
+def test_languages_of_the_memory_are_counted_as_recorded(variant, unexplained):
+    """Of German's memory of 96 English texts those that were never drawn are not recorded: 12 more tokens."""
+    task, _, batches, steps = recorded_task("ER_with_TEIR", "2-de")
+    later = recorded_task("ER_with_TEIR", "3-zh")[0].lexicon.uses[: len(task.lexicon.uses)]
+    texts = {"de": set(), "en": set()}
+    for k, step in enumerate(steps):
+        ids, ends = (batches[f"step{k:03}/{name}"] for name in ("input_ids", "eos_ids"))
+        for language, row, end in zip(step["langs"], ids, ends, strict=True):
+            texts[language].add(tuple(row[1:end].tolist()))
+    stack = compose(f"er(variant={variant})+teir")
+    replay = next(one for one in stack.methods if one.name == "er")
+    drawn = sorted(texts["en"])
+    memory = replay._memory
+    memory.texts, memory.languages = [str(ids) for ids in drawn], ["en"] * len(drawn)
+    offsets = torch.tensor([0, *map(len, drawn)]).cumsum(0)
+    memory.begin = lambda task, seed: setattr(memory, "_tokens", Tokens(torch.tensor(sum(drawn, ())), offsets)) or NONE
+    stack.before_task(task)
+    task.lexicon.count_use(torch.tensor(sorted({piece for ids in texts["de"] for piece in ids})))
+    for used in stack.more_uses(task):
+        task.lexicon.count_use(used)
+    short = later - task.lexicon.uses
+    assert bool((short >= 0).all())
+    assert int((short > 0).sum()) == unexplained
 
 
 def fisher(arrays, when, width=64):

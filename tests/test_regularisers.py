@@ -18,7 +18,7 @@ from babelclip.methods import METHODS, Method, Task, compose
 from babelclip.methods.importance import Importance
 from babelclip.methods.oewc import mean_squared_gradients
 from babelclip.methods.si import SI
-from babelclip.objectives import distillation
+from babelclip.objectives import contrastive, distillation
 from babelclip.training import Validation, train_task
 from test_contracts import SETTINGS, everything, teach
 
@@ -100,9 +100,10 @@ def test_english_is_held_to_what_the_same_modules_made_of_it(deep, corpora, name
 
 
 def test_fisher_information_is_the_mean_of_squared_batch_gradients_on_the_kept_weights(tiny, examples):
-    """Against autograd over the dense table; with the epoch that was kept, not the last one."""
+    """Against autograd over the dense table; with the epoch that was kept and its temperature, not the last ones."""
     stack, kept = compose("oewc"), {}
-    settings = replace(SETTINGS, epochs=2, cross_modal=0.0)  # the temperature is not kept
+    settings = replace(SETTINGS, epochs=2, cross_modal=1.0)  # the temperature counts
+    temperatures = []
     inner = type(last(stack)).after_task
 
     def look(task, trained):
@@ -112,8 +113,12 @@ def test_fisher_information_is_the_mean_of_squared_batch_gradients_on_the_kept_w
     last(stack).after_task = look
     scores = iter([1.0, 0.0])
     learnt, report = train_task(tiny, Learnt(base_lexicon(tiny)), examples["de"], stack, settings,
-                                validation=Validation(lambda _: next(scores)))  # fmt: skip
+                                validation=Validation(lambda _: next(scores)),
+                                on_step=lambda step: temperatures.append(step.temperature))  # fmt: skip
     assert report.epoch == 1
+    steps = len(temperatures) // 2
+    then, last_one = temperatures[steps - 1], temperatures[-1]
+    assert abs(then - last_one) > 0.005, "another temperature would go unnoticed"
     torch.testing.assert_close(learnt.lexicon.table[kept["ids"]], kept["rows"], rtol=0, atol=0)
     lexicon, de = learnt.lexicon, examples["de"]
     sequences = lexicon.encode(de.texts)
@@ -124,7 +129,8 @@ def test_fisher_information_is_the_mean_of_squared_batch_gradients_on_the_kept_w
         ids = torch.tensor([sequences[i] + [lexicon.eos] * (longest - len(sequences[i])) for i in places])
         table = lexicon.table.clone().requires_grad_()
         texts, _ = encode_batch(tiny, table, ids, lexicon.eos)
-        loss = distillation(texts, de.teachers[places])
+        images, temperature = de.images[de.owner[places]], torch.tensor(then)
+        loss = distillation(texts, de.teachers[places]) + contrastive(texts, images, de.owner[places], temperature)
         loss.backward()
         expected += table.grad.square() / 3
     found = torch.zeros_like(lexicon.table)

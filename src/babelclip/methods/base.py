@@ -273,6 +273,10 @@ class Method:
         """
         return {}
 
+    def more_uses(self, task: Task) -> list[Tensor]:
+        """Return ids (k,) that are counted as used once more after a task, beside those of its own texts."""
+        return []
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return what the method remembers between steps and tasks, by name.
 

@@ -18,8 +18,9 @@ class ER(Replay):
 
     L_cl + 0.01 L_cm on the batch, and weight (1/(M d)) sum ||f(m) - z(m)||^2 on the memory's texts. The released code
     takes L_cm over the mixed batch, in which memory texts are both queries and candidates; ``as-released`` does the
-    same. It also offers every text again in each epoch, which only changes how the reservoir is filled, and is not
-    followed.
+    same, and, as it does, counts after each task one more use n_i of the tokens of each language in the memory, so that
+    with ``teir`` the scale of old tokens falls faster than the definition says. It also offers every text again in each
+    epoch, which only changes how the reservoir is filled, and is not followed.
 
     Attributes:
         memory: texts that are kept at most.
@@ -43,7 +44,12 @@ class ER(Replay):
     def before_task(self, task: Task) -> None:
         """Also note which images the task shares with the memory."""
         super().before_task(task)
+        self._uses = self._memory.used_by_language() if self.variant == "as-released" else []
         self._keys = NONE if task.examples is None else image_keys(task.examples.files)
+
+    def more_uses(self, task: Task) -> list[Tensor]:
+        """Return, as released, the ids of each language that was in the memory during the task."""
+        return self._uses
 
     def loss_terms(self, task: Task, step: Step) -> dict[str, Tensor]:
         """Return the memory's distance to its targets; as released, also what the mixed batch changes in L_cm."""
@@ -71,7 +77,7 @@ class DER(ER):
     Attributes:
         memory: texts that are kept at most.
         weight: of the term.
-        variant: ``defined`` or ``as-released``, which mixes the batch in L_cm as for ``er``.
+        variant: ``defined`` or ``as-released``, which mixes the batch in L_cm and counts as for ``er``.
     """
 
     name = "der"

@@ -72,6 +72,16 @@ class Memory:
         self._tokens = tokenise(task.lexicon.tokenizer(), self.texts)
         return self._tokens.used()
 
+    def used_by_language(self) -> list[Tensor]:
+        """Return for each language that is held the (k,) ids that its texts are cut into, sorted."""
+        tokens = self._tokens
+        if tokens is None:
+            raise RuntimeError("begin() comes before used_by_language()")
+        places: dict[str, list[int]] = {}
+        for place, language in enumerate(self.languages):
+            places.setdefault(language, []).append(place)
+        return [torch.tensor(sorted({piece for place in one for piece in tokens[place]})) for one in places.values()]
+
     def draw(self, count: int) -> Samples:
         """Draw ``count`` texts, each at most once, all if there are fewer."""
         if self._tokens is None:

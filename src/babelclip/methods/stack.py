@@ -165,6 +165,10 @@ class Stack:
         """Return the sum of what those methods that move parameters, or those that do not, add to them, by name."""
         return _sum([method.after_task(task, trained) for method in self.methods if method.moves == moves])
 
+    def more_uses(self, task: Task) -> list[Tensor]:
+        """Return all uses that the methods count beside those of the task's own texts."""
+        return [used for method in self.methods for used in method.more_uses(task)]
+
     def remember(self, before: Mapping[str, Tensor], languages: Sequence[str]) -> dict[str, Tensor]:
         """Return what is to be kept after a task: what these methods remember, of which languages, and the rest.
 

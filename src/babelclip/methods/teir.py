@@ -20,8 +20,8 @@ class TEIR(Method):
     s_i = 1[i in T_t] / n_i, and 0 for the special tokens, scales the gradient and the decay of row i. Rows that the
     task does not use, and start and end of text, do not change at all. Replayed texts, and English sides that ``lwf``
     holds, belong to T_t, but only a task's own language is counted in n_i. (The released code counts every language of
-    the memory again, after every task, so that what a row is scaled by depends on the memory; there is no variant that
-    does.)
+    the memory again, after every task, so that what a row is scaled by depends on the memory; so does
+    ``er(variant=as-released)``.)
 
     The scale enters before Adam's moments, as in the published code. A constant factor cancels in m / sqrt(v), so the
     gradient half acts through epsilon (1e-6, comparable to sqrt(v) for rare tokens) and through the zeros. The setting

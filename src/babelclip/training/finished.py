@@ -22,13 +22,13 @@ class Finished:
     """
 
     def __init__(self, loop: Loop) -> None:
-        """Put the best epoch's weights into the trainer's parameters, where a validation chose one."""
+        """Put the best epoch's weights and temperature into the trainer, where a validation chose one."""
         self._loop, self._trainer = loop, loop.trainer
         self.row_ids, self.parameters = self._trainer.table.row_ids, self._trainer.parameters
         self.start = self._trainer.start
         self._last: dict[str, Tensor] = {}
         if loop.best:
-            self._remember_last()
+            self._last = self._now()
             self._put(loop.best)
 
     def batches(self) -> Iterator[Batch]:
@@ -52,7 +52,7 @@ class Finished:
     @contextmanager
     def last_weights(self) -> Iterator[None]:
         """Put the last epoch's weights into the parameters inside the context, whichever were kept."""
-        kept = {name: self.parameters[name].detach().clone() for name in self._last}
+        kept = self._now() if self._last else {}
         self._put(self._last)
         try:
             yield
@@ -63,14 +63,15 @@ class Finished:
     def add(self, terms: Mapping[str, Tensor]) -> None:
         """Add to parameters, by name."""
         if terms and not self._last:
-            self._remember_last()
+            self._last = self._now()
         for name, term in terms.items():
             self.parameters[name].add_(term)
 
-    def _remember_last(self) -> None:
-        self._last = {name: one.detach().clone() for name, one in self.parameters.items()}
+    def _now(self) -> dict[str, Tensor]:
+        return {name: one.detach().clone() for name, one in self._trainer.moved.items()}
 
     @torch.no_grad()
     def _put(self, weights: Mapping[str, Tensor]) -> None:
+        moved = self._trainer.moved
         for name, value in weights.items():
-            self.parameters[name].copy_(value)
+            moved[name].copy_(value)

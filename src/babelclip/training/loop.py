@@ -73,7 +73,7 @@ class Loop:
 
     Attributes:
         course: losses, counts and the best epoch.
-        best: parameters of the best epoch so far, by name; empty without validation.
+        best: parameters and temperature of the best epoch so far, by name; empty without validation.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class Loop:
         course.validated += 1
         if course.best_score is None or score > course.best_score:
             course.best_score, course.best_epoch, course.best_steps = score, course.validated, len(trainer.rates)
-            self.best = {name: one.detach().cpu().clone() for name, one in trainer.parameters.items()}
+            self.best = {name: one.detach().cpu().clone() for name, one in trainer.moved.items()}
 
     def _identify(self) -> dict[str, Any]:
         """What must be the same when the task is resumed."""

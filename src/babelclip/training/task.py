@@ -161,6 +161,8 @@ def train_task(
             lexicon.count_use(tokens.part(texts).used())
         else:  # its rows were trained on texts as they are cut today
             lexicon.snapshots[language] = lexicon.vocabulary.size
+    for used in method.more_uses(task):
+        lexicon.count_use(used)
 
     course, courses = loop.course, {name: one.course for name, one in loops.items()}
     remembered = method.remember(learnt.remembered, examples.languages)

@@ -244,9 +244,9 @@ class TaskTrainer:
 
     def _set_rates(self) -> dict[str, float]:
         """Give the optimiser the rates of this step; return them by parameter."""
-        rates = dict.fromkeys((name for name, _ in self._named()), self.rate(len(self.rates) - self.skipped))
+        rates = dict.fromkeys(self.moved, self.rate(len(self.rates) - self.skipped))
         if self.settings.clock == "parameter":
-            for name, parameter in self._named():
+            for name, parameter in self.moved.items():
                 done = self._own_steps.get(name, 0)
                 rates[name] = self.rate(done)
                 self._own_steps[name] = done + (parameter.grad is not None)
@@ -285,13 +285,14 @@ class TaskTrainer:
         """Return the whole (V, width) table as it stands now, or stood with ``rows`` after ``steps``."""
         return self.table.full(self.rates[:steps], self.settings.weight_decay, self.scale.decay, rows=rows)
 
-    def _named(self) -> list[tuple[str, Tensor]]:
-        """What the optimiser moves."""
-        return [*self.parameters.items(), ("temperature", self.temperature)]
+    @property
+    def moved(self) -> dict[str, Tensor]:
+        """What the optimiser moves, by name: the parameters and the temperature."""
+        return {**self.parameters, "temperature": self.temperature}
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return all that the next step depends on, as copies on the CPU."""
-        state = dict(self._named())
+        state = dict(self.moved)
         for name, parameter in list(state.items()):
             for key, value in self._optimiser.state[parameter].items():
                 state[f"{name}.{key}"] = value
@@ -299,7 +300,7 @@ class TaskTrainer:
             state[f"scaler.{key}"] = torch.tensor(value)
         state["rates"] = torch.tensor(self.rates, dtype=torch.float64)
         state["skipped"] = torch.tensor(self.skipped)
-        state["own_steps"] = torch.tensor([self._own_steps.get(name, 0) for name, _ in self._named()])
+        state["own_steps"] = torch.tensor([self._own_steps.get(name, 0) for name in self.moved])
         return {name: value.detach().cpu().clone() for name, value in state.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
@@ -308,7 +309,7 @@ class TaskTrainer:
         Raises:
             KeyError: something is missing.
         """
-        for name, parameter in self._named():
+        for name, parameter in self.moved.items():
             with torch.no_grad():
                 parameter.copy_(state[name])
             start = f"{name}."
@@ -323,4 +324,4 @@ class TaskTrainer:
             self._scaler.load_state_dict(names)
         self.rates, self.skipped = state["rates"].tolist(), int(state["skipped"])
         counts = state["own_steps"].tolist()
-        self._own_steps = {name: count for (name, _), count in zip(self._named(), counts, strict=True) if count}
+        self._own_steps = {name: count for name, count in zip(self.moved, counts, strict=True) if count}
