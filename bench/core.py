@@ -59,7 +59,7 @@ def bench_steps(captions: Path | None, precision: str, quick: bool) -> list[dict
     for tower, batch, count in itertools.product(towers, (32, 128), rows):
         command = [sys.executable, HERE / "step.py", "--tower", tower, "--rows", str(count), "--batch", str(batch)]
         command += ["--precision", precision, *(["--captions", captions] if captions else [])]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         results.append(json.loads(done.stdout))
         print(".", end="", flush=True)
     return results

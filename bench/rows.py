@@ -10,16 +10,13 @@ how far they moved.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
-from pathlib import Path
 
 import torch
+from plans import open_plan, plan_parser
 from torch import Tensor
 
-from babelclip.benchmarks import DATASETS
-from babelclip.benchmarks.plan import read_plan
-from babelclip.benchmarks.prepare import Prepared, Where, prepare
+from babelclip.benchmarks.prepare import Prepared
 from babelclip.config import TaskSettings
 from babelclip.continual import Student
 from babelclip.data import Examples
@@ -73,24 +70,13 @@ def _with_rows(student: Student, before: Tensor, rows: Tensor, test: Examples) -
 
 def main() -> None:
     """Read the arguments, prepare and measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("plan", type=Path)
-    parser.add_argument("--data-root", type=Path, default=Path("data"))
-    parser.add_argument("--base")
-    parser.add_argument("--folder", default="", help="NAME=DIR")
-    parser.add_argument("--image-vectors", default="", help="NAME=FILE")
+    parser = plan_parser(__doc__)
     parser.add_argument("--methods", default="cll,cll+teir,counts")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rows", type=int, default=3)
     options = parser.parse_args()
-    plan = read_plan(options.plan, {"base": options.base} if options.base else {})
-    plan = plan.model_copy(update={"languages": plan.languages[:2]})
-    folders, vectors = (
-        {name: Path(place) for name, _, place in [given.partition("=")] if name}
-        for given in (options.folder, options.image_vectors)
-    )
     keep_freed_memory()
-    prepared = prepare(plan, Where(options.data_root, folders=folders, image_vectors=vectors, device="cpu"), DATASETS)
+    plan, prepared = open_plan(options, languages=2)
     for method in options.methods.split(","):
         measure(prepared, replace(plan.task_settings(), seed=options.seed), method, options.rows)
 

@@ -3,14 +3,15 @@
 python bench/step.py --tower b32 --rows 400000 --batch 32 [--captions FOLDER]       # prints one JSON object
 python bench/step.py --tower b32 --rows 400000 --batch 128 --device cuda             # memory is then the GPU's
 
-A process of its own, so that its peak memory is that of this measurement. Both versions and the products that give the
-machine's peak run in turn; figures are medians over the turns. FLOPs:
+A process of its own, so that its peak memory is that of this measurement (Linux: it is read from /proc). Both versions
+and the products that give the machine's peak run in turn; figures are medians over the turns. FLOPs:
 ``FrozenTextTower.flops``: those that are done, attention's own products not counted.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import dataclasses
 import json
 import statistics
@@ -103,10 +104,11 @@ def peak_above(before: int, device: str) -> float:
 
 
 def reset_peak(device: str) -> int:
-    """Forget the peak of memory so far (Linux); return the bytes held now."""
+    """Give freed memory back and forget the peak so far (Linux); return the bytes held now."""
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
         return int(torch.cuda.memory_allocated())
+    ctypes.CDLL(None).malloc_trim(0)  # else the next version would live in what the first has freed
     Path("/proc/self/clear_refs").write_text("5")
     return psutil.Process().memory_info().rss
 
@@ -168,16 +170,19 @@ def measure(
     count, rounds = SETTINGS.bucket, TURNS[batch]  # a whole window of batches, spread over both languages
     blocks = [torch.arange(batch) + len(texts) * k // count for k in range(count)]
     everything = torch.cat(blocks)
-    before = reset_peak(device)
-    ours = Ours(encoder, task, tokens, features, batch, precision)
-    ours.epoch(everything)
-    memory = {"ours": peak_above(before, device)}
+    memory = {}
     if baseline:
         before = reset_peak(device)
         dense = DenseTrainer(encoder.model, task.lexicon.table, task.lexicon.tokenizer(), SETTINGS,
                              bos=task.lexicon.bos, eos=task.lexicon.eos)  # fmt: skip
         dense_step(dense, texts, features, blocks[0])
         memory["published"] = peak_above(before, device)
+    before = reset_peak(device)
+    ours = Ours(encoder, task, tokens, features, batch, precision)
+    ours.epoch(everything)
+    memory["ours"] = peak_above(before, device)
+    if baseline:
+        dense_step(dense, texts, features, blocks[0])
     ours.phases = dict.fromkeys(ours.phases, 0.0)
     ours.seen.clear()
     turns: dict[str, list[float]] = {name: [] for name in memory}
