@@ -23,7 +23,8 @@ class OEWC(Method):
     trained, because plain AdamW's decay moves them away from theta*.
 
     The released code takes F on the last epoch's weights although the best epoch's are kept; here F belongs to the
-    weights that were kept. ``as-released`` differs only where a validation chose an earlier epoch.
+    weights that were kept. ``as-released`` differs only where a validation chose an earlier epoch. Where a task has
+    several stages, as with ``nlt+le``, F is that of the last stage's loss alone.
 
     Attributes:
         strength: of the penalty.
