@@ -5,7 +5,7 @@ from babelclip.config import PAPER
 from babelclip.data.examples import base_lexicon
 from babelclip.errors import SettingError, UnknownNameError
 from babelclip.lexicon import Wish
-from babelclip.methods import METHODS, Method, RowScale, Stack, Task, compose
+from babelclip.methods import METHODS, Method, RowScale, Stack, Task, compose, options_of
 
 
 @pytest.fixture
@@ -62,3 +62,41 @@ def test_scales_multiply_and_wishes_must_agree(task):
     assert float(scale.decay[20]) == 0
     with pytest.raises(SettingError, match=r"teir wants 'matched', half wants 'normal'"):
         stack.settle(PAPER)
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [("oewc(strength=-1.0)", "at least 0"), ("oewc(gamma=-1.0)", "at least 0 and at most 1"),
+     ("oewc(gamma=1.01)", "at least 0 and at most 1"), ("si(strength=-1.0)", "at least 0"), ("si(xi=-1.0)", "above 0"),
+     ("si(xi=0.0)", "above 0"), ("er(weight=-1.0)", "at least 0"), ("der(weight=-1.0)", "at least 0"),
+     ("lwf(weight=-1.0)", "at least 0"), ("dualprompt(pull=-1.0)", "at least 0"), ("lora(alpha=0.0)", "above 0"),
+     ("lora(rank=0)", "at least 1"), ("ptuning(inner=0)", "at least 1"), ("coda(components=0)", "at least 1"),
+     ("agem(memory=1)", "at least 2"), ("coma(share=0.0)", "above 0 and at most 1"),
+     ("oracle(share=11.0)", "above 0 and at most 10"), ("er(weight=inf)", "a finite number, at least 0"),
+     ("si(xi=nan)", "a finite number, above 0")],
+)  # fmt: skip
+def test_a_number_that_cannot_work_is_refused_with_its_range(name, allowed):
+    with pytest.raises(SettingError) as refused:
+        compose(f"{name}+teir")
+    assert str(refused.value) == f"{name}. It must be {allowed}."
+
+
+@pytest.mark.parametrize("name", ["oewc(strength=0,gamma=0)", "si(strength=0)", "er(weight=0)", "der(weight=0)",
+                                  "lwf(weight=0)", "dualprompt(pull=0)"])  # fmt: skip
+def test_a_term_of_weight_0_is_an_ablation(name):
+    assert compose(name).name == f"cll+{name}".replace("=0", "=0.0")
+
+
+NUMBERS = [
+    (name, option.name)
+    for name in METHODS
+    for option in options_of(METHODS[name])
+    if type(option.default) in (int, float)
+]
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "inf"])
+@pytest.mark.parametrize(("name", "option"), NUMBERS)
+def test_no_number_of_any_method_is_negative_or_not_finite(name, option, value):
+    with pytest.raises(SettingError):
+        compose(f"{name}({option}={value})")

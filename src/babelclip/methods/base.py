@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from babelclip.acquirers import Acquirer
 from babelclip.config import TaskSettings
 from babelclip.data import Batch, Examples
 from babelclip.encoders.insert import Insert, TowerShape
-from babelclip.errors import UnknownNameError
+from babelclip.errors import SettingError, UnknownNameError
 from babelclip.lexicon import Lexicon, Tokens
 
 NONE = torch.empty(0, dtype=torch.int64)
@@ -231,6 +232,21 @@ class Method:
         """
         if variant not in VARIANTS:
             raise UnknownNameError(f"variant of {self.name}", variant, VARIANTS)
+
+    def check_number(
+        self, option: str, *, at_least: float = -math.inf, above: float = -math.inf, at_most: float = math.inf
+    ) -> None:
+        """Refuse the value of an option that is out of its range or not finite.
+
+        Raises:
+            SettingError: naming the method, the option, its value and the range.
+        """
+        value = getattr(self, option)
+        if not (at_least <= value <= at_most and above < value and math.isfinite(value)):
+            low = f"at least {at_least:g}" if above == -math.inf else f"above {above:g}"
+            high = "" if at_most == math.inf else f" and at most {at_most:g}"
+            finite = "" if math.isfinite(value) else "a finite number, "
+            raise SettingError(f"{self.name}({option}={value})", fix=f"It must be {finite}{low}{high}.")
 
     def wishes(self) -> dict[str, object]:
         """Return settings of a task that belong to the idea, such as ``initialiser``."""

@@ -33,8 +33,7 @@ class Coda(Method):
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot work."""
-        if self.components < 1:
-            raise SettingError(f"coda(components={self.components})", fix="It must be at least 1.")
+        self.check_number("components", at_least=1)
         if self.length < 2 or self.length % 2:
             raise SettingError(f"coda(length={self.length})", fix="It must be even, at least 2.")
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from babelclip.errors import SettingError
 from babelclip.methods.base import Method, Task, Trained
 
 
@@ -33,8 +32,7 @@ class CoMA(Method):
 
     def __post_init__(self) -> None:
         """Refuse a share that cannot work."""
-        if not 0 < self.share <= 1:
-            raise SettingError(f"coma(share={self.share})", fix="It must be above 0 and at most 1.")
+        self.check_number("share", above=0, at_most=1)
 
     def after_task(self, task: Task, trained: Trained) -> dict[str, Tensor]:
         """Return the way back to the start, (1 - share) (theta_start - theta_end)."""

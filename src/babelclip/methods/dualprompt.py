@@ -42,10 +42,11 @@ class DualPrompt(Method):
     equation = "L + pull * mean(1 - cos(query, key))"
 
     def __post_init__(self) -> None:
-        """Refuse lengths without halves and unknown variants."""
+        """Refuse lengths without halves, a negative weight and unknown variants."""
         for name in ("general", "length"):
             if getattr(self, name) < 2 or getattr(self, name) % 2:
                 raise SettingError(f"dualprompt({name}={getattr(self, name)})", fix="It must be even, at least 2.")
+        self.check_number("pull", at_least=0)
         self.check_variant(self.variant)
 
     def acquirer(self, shape: TowerShape) -> Acquirer:

@@ -37,8 +37,9 @@ class ER(Replay):
     equation = "weight mean ||f(m) - z(m)||^2"
 
     def __post_init__(self) -> None:
-        """Refuse unknown variants."""
+        """Refuse a negative weight and unknown variants."""
         super().__post_init__()
+        self.check_number("weight", at_least=0)
         self.check_variant(self.variant)
 
     def before_task(self, task: Task) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from babelclip.acquirers import Acquirer, LowRank
 from babelclip.encoders.insert import TowerShape
-from babelclip.errors import SettingError
 from babelclip.methods.base import Method
 
 
@@ -29,9 +28,9 @@ class LoRA(Method):
     needs_language = True
 
     def __post_init__(self) -> None:
-        """Refuse a rank that cannot work."""
-        if self.rank < 1:
-            raise SettingError(f"lora(rank={self.rank})", fix="It must be at least 1.")
+        """Refuse a rank that cannot work, and a factor of 0, with which nothing would be learnt."""
+        self.check_number("rank", at_least=1)
+        self.check_number("alpha", above=0)
 
     def acquirer(self, shape: TowerShape) -> Acquirer:
         """Return the matrices."""

@@ -39,6 +39,10 @@ class LwF(Method):
     _before: Tensor | None = field(init=False, repr=False, default=None)
     _english: Tokens | None = field(init=False, repr=False, default=None)
 
+    def __post_init__(self) -> None:
+        """Refuse a negative weight."""
+        self.check_number("weight", at_least=0)
+
     def before_task(self, task: Task) -> None:
         """Encode the English texts with the model as it was, and cut them as they are cut now."""
         self._before = self._english = None

@@ -44,7 +44,9 @@ class OEWC(Method):
     _fisher: Importance = field(init=False, repr=False, default_factory=Importance)
 
     def __post_init__(self) -> None:
-        """Refuse unknown variants."""
+        """Refuse numbers that cannot work and unknown variants."""
+        self.check_number("strength", at_least=0)
+        self.check_number("gamma", at_least=0, at_most=1)
         self.check_variant(self.variant)
 
     def extra_rows(self, task: Task) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from babelclip.config import TaskSettings
-from babelclip.errors import SettingError
 from babelclip.methods.base import Method
 
 
@@ -28,8 +27,7 @@ class Oracle(Method):
 
     def __post_init__(self) -> None:
         """Refuse a share that cannot work."""
-        if not 0 < self.share <= 10:
-            raise SettingError(f"oracle(share={self.share})", fix="It must be above 0 and at most 10.")
+        self.check_number("share", above=0, at_most=10)
 
     def vocabulary_size(self, settings: TaskSettings, languages: int) -> int:
         """Return share x vocab_size x languages, at least one language's."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from babelclip.acquirers import Acquirer, Prefixes
 from babelclip.encoders.insert import TowerShape
-from babelclip.errors import SettingError
 from babelclip.methods.base import Method
 
 
@@ -31,8 +30,7 @@ class PTuning(Method):
     def __post_init__(self) -> None:
         """Refuse sizes that cannot work."""
         for name in ("length", "inner"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"ptuning({name}={getattr(self, name)})", fix="It must be at least 1.")
+            self.check_number(name, at_least=1)
 
     def acquirer(self, shape: TowerShape) -> Acquirer:
         """Return the prefixes."""

@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from babelclip.config import derive_seed
-from babelclip.errors import SettingError
 from babelclip.methods.base import NONE, Method, Step, Task, Trained
 from babelclip.methods.memory import Memory, Samples
 
@@ -34,8 +33,7 @@ class Replay(Method):
 
     def __post_init__(self) -> None:
         """Make an empty memory."""
-        if self.memory < 2:
-            raise SettingError(f"{self.name}(memory={self.memory})", fix="It must be at least 2.")
+        self.check_number("memory", at_least=2)
         self._memory = Memory(self.memory)
         self._rows = NONE
 

@@ -40,6 +40,11 @@ class SI(Method):
     _importance: Importance = field(init=False, repr=False, default_factory=Importance)
     _path: dict[str, Tensor] = field(init=False, repr=False, default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse numbers that cannot work: without xi, an entry that ends where it began is divided by 0."""
+        self.check_number("strength", at_least=0)
+        self.check_number("xi", above=0)
+
     def before_task(self, task: Task) -> None:
         """Begin a new path."""
         self._path = {}
