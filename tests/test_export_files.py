@@ -83,7 +83,7 @@ def test_what_is_no_pack_is_refused(polyglot, student, foreign, tiny, examples, 
     with pytest.raises(SettingError, match="multilingual lexicon belong to all languages"):
         export_packs(foreign, out)
     shared = babelclip.Student(tiny)
-    shared.learn("de", examples["de"], method="dualprompt", settings=QUICK)
+    shared.learn("de", examples["de"], method="coda", settings=QUICK)
     with pytest.raises(SettingError, match="modules that languages share"):
         export_packs(shared, out)
     assert not out.exists()

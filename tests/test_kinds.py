@@ -5,14 +5,21 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+import babelclip
 from babelclip.acquirers import Acquirers
 from babelclip.acquirers.base import SHARED
 from babelclip.acquirers.coda import orthonormal
+from babelclip.cli.main import app
+from babelclip.config import PAPER
+from babelclip.continual import Gallery, Stage, run_stream
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders.insert import TowerShape
 from babelclip.encoders.tower import encode_batch, pad
+from babelclip.errors import SettingError
 from babelclip.methods import METHODS, compose
+from babelclip.methods.available import list_methods
 from towers import LANGUAGES, TEXTS, assert_close, begun, encode, slow_vector, text_model
 
 
@@ -112,11 +119,41 @@ def test_dualprompt_equals_its_formulas(deep, training, variant, layers):
     assert float(terms["pull"]) == pytest.approx(0.5 * float(pull.mean()) * len(layers) / 3, rel=1e-5)
 
 
-def test_dualprompt_on_a_low_tower_has_what_fits(tiny):
+def test_dualprompt_is_refused_for_a_tower_that_has_no_layer_for_its_experts(tiny, examples):
+    """Before anything is learnt, and where methods are listed; its modules alone are what fits."""
+    student = babelclip.Student(tiny)
+    for refuse in (
+        lambda: student.learn("de", examples["de"], method="teir+dualprompt"),
+        lambda: student.learn("de", examples["de"], method=compose("dualprompt")),
+        lambda: run_stream(student, [Stage(examples["de"], [Gallery("test", examples["de"])])],
+                           method="dualprompt", settings=PAPER),
+    ):  # fmt: skip
+        with pytest.raises(SettingError, match=r"layers 2 to 4, and the last of the text tower's 2 layers is 1.*coda"):
+            refuse()
+    assert student.languages == []
+    for layers, variant in itertools.product((1, 2, 3, 4), ("defined", "as-released")):
+        shape, method = TowerShape(layers, 32, 2, 24), METHODS["dualprompt"](variant=variant)
+        if layers > 2:
+            method.check_tower(shape)
+            assert len(method.acquirer(shape).expert_layers) == layers - 2
+            continue
+        with pytest.raises(SettingError, match=f"2 to {4 if variant == 'defined' else 3}, and the last"):
+            method.check_tower(shape)
+    told = {one.method: one.reason for one in list_methods(tiny.text_tower.shape)}
+    assert [name for name, reason in told.items() if reason] == ["dualprompt"]
+    assert "no language would get a prompt" in told["dualprompt"]
     modules = begun(tiny, "dualprompt")
     assert set(modules.tensors()) == {"dualprompt//0.prompt", "dualprompt//1.prompt"}
     _, (insert,) = encode(tiny, modules, TEXTS, LANGUAGES)
     assert METHODS["dualprompt"]().loss_terms(None, SimpleNamespace(inserts=[insert])) == {}
+
+
+def test_the_command_refuses_such_a_tower_before_it_looks_at_any_picture(tiny_folder, captions, tmp_path, monkeypatch):
+    monkeypatch.setattr("babelclip.data.Teacher.prepare", lambda *_: pytest.fail("a picture was looked at"))
+    command = ["learn", "--language", "de", "--data", captions / "de.tsv", "--base", tiny_folder, "--shared",
+               "--method", "dualprompt", "--device", "cpu", "--out", tmp_path / "out"]  # fmt: skip
+    with pytest.raises(SettingError, match="the last of the text tower's 2 layers is 1"):
+        CliRunner().invoke(app, list(map(str, command)), catch_exceptions=False)
 
 
 def test_coda_equals_its_formula(deep):

@@ -111,6 +111,7 @@ def run_learn(
     read = {name: [columns.read(_file_of(file, tag, tags), tag) for tag in tags]
             for name, file in files.items() if file is not None}  # fmt: skip
     encoder = teaching.encoder
+    stack.check_tower(encoder.text_tower.shape)
     if encoder.device.type == "cpu":
         keep_freed_memory()
     settings = change_settings(teaching.recipe, changes)

@@ -86,6 +86,7 @@ def run_stream(
     order = check_stages(stages)
     stack = compose(method)
     stack.load_state_dict(student.learnt.remembered)
+    stack.check_tower(student.encoder.text_tower.shape)
     if stack.isolated:
         raise SettingError(f"{method!r} keeps every language by itself", fix="Use packs.run_packs for it.")
     student = Student(student.encoder, student.learnt, student.teacher)

@@ -85,6 +85,7 @@ class Student:
         examples = self.examples(language, data)
         held_out = self._held_out(language, validation)
         stack = self._recall(method, examples.languages, note) if isinstance(method, str) else method
+        stack.check_tower(self.encoder.text_tower.shape)
         self.learnt, report = train_task(
             self.encoder, self.learnt, examples, stack, settings or recipe_for(self.encoder.name),
             validation=self._validation(held_out) if held_out else None,

@@ -68,6 +68,7 @@ def _fit(name: str, shape: TowerShape) -> tuple[str, Acquirer | None]:
         return f"a width of {shape.width} cannot be divided by {shape.heads} heads", None
     try:
         made = next(one for one in compose(name).methods if one.name == name)
+        made.check_tower(shape)
         acquirer = made.acquirer(shape)
     except BabelclipError as error:
         return error.what, None

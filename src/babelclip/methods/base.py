@@ -255,6 +255,13 @@ class Method:
     def stage(self) -> dict[str, object] | None:
         """Return the settings of a stage that the task has because of this method, or None for no stage."""
 
+    def check_tower(self, shape: TowerShape) -> None:
+        """Refuse a text tower that has no place for the idea.
+
+        Raises:
+            SettingError: naming what it needs and what the tower has.
+        """
+
     def acquirer(self, shape: TowerShape) -> Acquirer | None:
         """Return the kind of modules that it puts into the tower, or None."""
 

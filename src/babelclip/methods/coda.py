@@ -15,7 +15,8 @@ class Coda(Method):
     """Prompts in layers 0 to 4 that are sums of components, weighted by attention to the text's own vector.
 
     A language brings new components; those of earlier languages take part and are not trained. Half of a prompt are
-    keys, half values. Queries as for ``dualprompt``. As in CLL-CLIP's comparison, new components start orthogonal to
+    keys, half values. Layers that the tower does not have get none: of 4 layers, as in ``pictoclip``, all have prompts.
+    Queries as for ``dualprompt``. As in CLL-CLIP's comparison, new components start orthogonal to
     the old ones where there is room, and the original's penalty that keeps them so is left out.
 
     Attributes:

@@ -21,6 +21,9 @@ class DualPrompt(Method):
     and expert layers of 1 - cos(query, key). The query is the text's vector from the tower without prompts, whose token
     rows are those of now, as in CLL-CLIP's comparison; the original's queries come from a model that never changes.
 
+    A prompt stands only in layers that the tower has: of 4 layers, as in ``pictoclip``, expert prompts get 2 and 3. A
+    tower of 2 layers has none for them, and is refused.
+
     The published code forgets layer 4, but divides by all three: there is no prompt in layer 4, and the pull is two
     thirds as strong. ``variant=as-released`` does the same.
 
@@ -49,10 +52,23 @@ class DualPrompt(Method):
         self.check_number("pull", at_least=0)
         self.check_variant(self.variant)
 
+    @property
+    def _last(self) -> int:
+        """Last layer with expert prompts."""
+        return EXPERT[1] - (self.variant == "as-released")
+
+    def check_tower(self, shape: TowerShape) -> None:
+        """Refuse a tower in which no language would get a prompt of its own."""
+        if shape.layers <= EXPERT[0]:
+            raise SettingError(
+                f"dualprompt has its expert prompts in layers {EXPERT[0]} to {self._last}, and the last of the text "
+                f"tower's {shape.layers} layers is {shape.layers - 1}: no language would get a prompt of its own",
+                fix=f"Take coda, whose prompts begin in layer 0, or a base model of {EXPERT[0] + 1} or more layers.",
+            )
+
     def acquirer(self, shape: TowerShape) -> Acquirer:
         """Return the prompts."""
-        last = EXPERT[1] - (self.variant == "as-released")
-        return DualPrompts(shape, general=self.general, length=self.length, last=last)
+        return DualPrompts(shape, general=self.general, length=self.length, last=self._last)
 
     def loss_terms(self, task: Task, step: Step) -> dict[str, Tensor]:
         """Return the pull; none where the tower is too low for expert prompts."""

@@ -114,6 +114,15 @@ class Stack:
                         fix=f"Use the options of {method.name!r}, such as {method.name}(epochs=3) (docs/methods.md).",
                     )
 
+    def check_tower(self, shape: TowerShape) -> None:
+        """Refuse a text tower that has no place for one of the methods.
+
+        Raises:
+            SettingError: naming the method, what it needs and what the tower has.
+        """
+        for method in self.methods:
+            method.check_tower(shape)
+
     def acquirers(self, shape: TowerShape) -> dict[str, Acquirer]:
         """Return the kinds of modules that the methods put into the tower, by name."""
         made = [method.acquirer(shape) for method in self.methods]
