@@ -8,11 +8,11 @@ import torch
 from typer.testing import CliRunner
 
 import babelclip
-from babelclip.acquirers import Acquirers
+from babelclip.acquirers import Acquirers, Learnt
 from babelclip.acquirers.base import SHARED
 from babelclip.acquirers.coda import orthonormal
 from babelclip.cli.main import app
-from babelclip.config import PAPER
+from babelclip.config import PAPER, TaskSettings
 from babelclip.continual import Gallery, Stage, run_stream
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders.insert import TowerShape
@@ -20,6 +20,7 @@ from babelclip.encoders.tower import encode_batch, pad
 from babelclip.errors import SettingError
 from babelclip.methods import METHODS, compose
 from babelclip.methods.available import list_methods
+from babelclip.training import train_task
 from towers import LANGUAGES, TEXTS, assert_close, begun, encode, slow_vector, text_model
 
 
@@ -183,6 +184,34 @@ def test_new_components_are_orthogonal_to_each_other_and_to_what_earlier_ones_ha
         assert_close(new @ old.T, torch.zeros(5, 5))
     full = orthonormal(3, torch.randn(5, 6), torch.Generator().manual_seed(0))
     assert_close(full.norm(dim=1), torch.ones(3))
+
+
+def test_the_penalty_of_orthogonality_equals_its_formula_and_moves_new_components_alone(deep):
+    modules = begun(deep, "coda")
+    own = modules.kinds["coda"].modules
+    for tensor in own["ru"].values():
+        tensor.requires_grad_()
+    _, inserts = encode(deep, modules, TEXTS, ["ru"] * 7, training=True)
+    assert METHODS["coda"]().loss_terms(None, SimpleNamespace(inserts=inserts)) == {}
+    (term,) = METHODS["coda"](orthogonal=0.5).loss_terms(None, SimpleNamespace(inserts=inserts)).values()
+    expected = 0.0
+    for layer, part in itertools.product(range(5), ("prompt", "key", "attention")):
+        vectors = [one.detach().double().flatten() for tag in ("de", "ru") for one in own[tag][f"{layer}.{part}"]]
+        for (i, one), (j, other) in itertools.product(enumerate(vectors), repeat=2):
+            expected += (float(one @ other) - (i == j)) ** 2 / 10**2
+    assert float(term.detach()) == pytest.approx(0.5 * expected, rel=1e-5)
+    term.backward()
+    assert all(tensor.grad.any() for tensor in own["ru"].values())
+    assert not any(tensor.requires_grad for tensor in own["de"].values())
+
+
+def test_components_stay_closer_to_orthogonal_where_that_has_a_weight(deep, deep_examples):
+    settings, apart = TaskSettings(vocab_size=400, batch_size=8, epochs=2, learning_rate=1e-2, warm_up=0), {}
+    for name in ("coda", "coda(orthogonal=10)"):
+        learnt, _ = train_task(deep, Learnt(base_lexicon(deep)), deep_examples["de"], compose(name), settings)
+        own = learnt.acquirers.kinds["coda"].modules["de"].values()
+        apart[name] = sum(float((one.flatten(1) @ one.flatten(1).T - torch.eye(5)).square().mean()) for one in own)
+    assert apart["coda(orthogonal=10)"] < apart["coda"] / 2
 
 
 def test_sizes_of_clip_are_the_papers(deep):

@@ -71,6 +71,7 @@ def test_scales_multiply_and_wishes_must_agree(task):
      ("si(xi=0.0)", "above 0"), ("er(weight=-1.0)", "at least 0"), ("der(weight=-1.0)", "at least 0"),
      ("lwf(weight=-1.0)", "at least 0"), ("dualprompt(pull=-1.0)", "at least 0"), ("lora(alpha=0.0)", "above 0"),
      ("lora(rank=0)", "at least 1"), ("ptuning(inner=0)", "at least 1"), ("coda(components=0)", "at least 1"),
+     ("coda(orthogonal=-1.0)", "at least 0"),
      ("agem(memory=1)", "at least 2"), ("coma(share=0.0)", "above 0 and at most 1"),
      ("oracle(share=11.0)", "above 0 and at most 10"), ("er(weight=inf)", "a finite number, at least 0"),
      ("si(xi=nan)", "a finite number, above 0")],

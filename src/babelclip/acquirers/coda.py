@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -42,13 +44,27 @@ class CodaPrompts(Prompts):
 
     def pick(self, texts: Texts) -> PromptPick:
         """Weigh the components for each text; every text is a group of its own."""
-        prompts = {}
+        prompts, components = {}, []
         for layer in self.layers(FIRST, LAST):
-            names = (f"{layer}.{part}" for part in ("attention", "key", "prompt"))
-            attention, keys, components = map(self.together, names)
+            parts = [self.together(f"{layer}.{part}") for part in ("attention", "key", "prompt")]
+            attention, keys, prompt = parts
             weights = attend(self.queries(texts, keys), attention, keys)
-            prompts[layer] = torch.einsum("bm,mlw->blw", weights, components)
-        return PromptPick(torch.arange(len(texts.languages)), PromptInsert(prompts))
+            prompts[layer] = torch.einsum("bm,mlw->blw", weights, prompt)
+            components += [part.flatten(1) for part in parts]
+        return PromptPick(torch.arange(len(texts.languages)), Composed(prompts, components))
+
+
+class Composed(PromptInsert):
+    """Prompts, and what they were put together from.
+
+    Attributes:
+        components: (M, size) A, K and P of each layer, over the M components of all languages.
+    """
+
+    def __init__(self, prompts: Mapping[int, Tensor], components: Sequence[Tensor]) -> None:
+        """Keep them."""
+        super().__init__(prompts)
+        self.components = components
 
 
 def attend(queries: Tensor, attention: Tensor, keys: Tensor) -> Tensor:

@@ -20,6 +20,9 @@ class DualPrompt(Method):
     Half of a prompt are keys, half values. A key is pulled to the queries of its language's texts: the mean over texts
     and expert layers of 1 - cos(query, key). The query is the text's vector from the tower without prompts, whose token
     rows are those of now, as in CLL-CLIP's comparison; the original's queries come from a model that never changes.
+    Such a model would be the base model here, and it cannot read what is yet to be learnt: it has no rows for a new
+    language's tokens, and with its own tokens alone it gets the text in pieces of a few bytes. The price: later
+    languages move the rows, and so the queries that earlier languages' keys were pulled to.
 
     A prompt stands only in layers that the tower has: of 4 layers, as in ``pictoclip``, expert prompts get 2 and 3. A
     tower of 2 layers has none for them, and is refused.
