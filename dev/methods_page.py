@@ -31,6 +31,8 @@ order changes nothing, and `cll` is always there: `teir` means `cll+teir`.
     babelclip learn --language sw --data swahili.tsv --out my --method mla
     babelclip bench run --config configs/table-methods.toml ...      # all of them, side by side
 
+- **equation**: y is a text, x its English side, f the student, z the English teacher, w(v) an image's vector; E the
+  rows, W the tower, theta all that is trained, n the uses of a row; D_t are the texts of task t, T_t the tokens in them.
 - **told**: the method must be told each text's language at test time. A score of such a method is not comparable with
   one that is not told; every report says which is which.
 - **memory**: it keeps training texts of earlier languages, also in what is saved ([training.md](training.md)).

@@ -28,6 +28,11 @@ def test_names_compose_in_any_order():
         compose("teir+teir")
 
 
+@pytest.mark.parametrize("name", list(METHODS))
+def test_every_method_has_an_equation(name):
+    assert len(METHODS[name].equation) > 3
+
+
 def test_cll_scales_nothing(task):
     scale = compose("cll").row_scale(task)
     assert scale.gradient.unique().tolist() == scale.decay.unique().tolist() == [1]

@@ -19,6 +19,7 @@ class Full(Method):
     name = "full"
     idea = "The whole text tower is trained beside the token rows; every language shares it."
     paper = "Yang et al., AAAI 2024 (ablation)"
+    equation = "min over E, W of L_cl + 0.01 L_cm"
 
     def acquirer(self, shape: TowerShape) -> Acquirer:
         """Return the tower's weights."""

@@ -17,4 +17,5 @@ class Joint(Method):
     name = "joint"
     idea = "All languages in one task, batches of mixed languages; an upper reference, not a continual method."
     paper = "Yang et al., AAAI 2024 (joint training)"
+    equation = "L_cl + 0.01 L_cm on mixed batches of D_1, ..., D_T"
     joint = True

@@ -24,6 +24,7 @@ class Oracle(Method):
         "One vocabulary learnt from the training texts of all languages before the first task; not a continual method."
     )
     paper = "Yang et al., AAAI 2024 (oracle vocabulary)"
+    equation = "V = V_base + BPE(D_1, ..., D_T; share T vocab_size tokens)"
 
     def __post_init__(self) -> None:
         """Refuse a share that cannot work."""

@@ -19,6 +19,7 @@ class Packs(Method):
     name = "packs"
     idea = "Every language alone, with rows of its own; told the language of each text."
     paper = "babelclip (docs/packs.md)"
+    equation = "E_t,i = theta_t,i where i in T_t, else E_base,i"
     needs_language = True
     isolated = True
 
@@ -37,4 +38,5 @@ class RoutedPacks(Packs):
 
     name = "packs-routed"
     idea = "Every language alone, with rows of its own; the language of each text is found out."
+    equation = "f_t(y) of the likeliest t; where p_t < 0.9, unit vectors mixed: (p_t u_t + p_s u_s) / (p_t + p_s)"
     needs_language = False
