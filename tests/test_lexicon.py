@@ -220,6 +220,19 @@ def test_copies_are_independent(lexicon):
     assert dataclasses.replace(lexicon).table is lexicon.table
 
 
+def test_other_rows_share_the_tokenizers_until_one_of_the_two_grows(lexicon):
+    tokenizer, table = lexicon.tokenizer(), lexicon.table + 1
+    other = lexicon.with_table(table)
+    assert other.tokenizer() is tokenizer
+    assert other.table is table
+    texts = {"xa": ["qxqxqx zjzjzj"] * 5, "xb": ["vkvkvk wqwqwq"] * 5}
+    other.snapshots = {}
+    for words, (language, own) in zip((lexicon, other), texts.items(), strict=True):
+        grow(words, language, own)
+        assert [len(ids) for ids in tokenise(words.tokenizer(), own)] == [2] * 5
+    assert lexicon.vocabulary.size == other.vocabulary.size, "as large, and not the same"
+
+
 def test_the_same_texts_give_the_same_vocabulary_in_any_order(tiny):
     """Many equally frequent pairs: only a fixed order of ties gives the same merges each time."""
     texts = [f"{a}{b}{c}" for a in "abcdefgh" for b in "ijkl" for c in "mnopqrst"]

@@ -12,13 +12,13 @@ from torch import Tensor
 from babelclip.acquirers import Learnt
 from babelclip.acquirers.store import load_learnt, pack_learnt
 from babelclip.config import TaskSettings, recipe_for
+from babelclip.continual.held_out import HeldOut
 from babelclip.data import Cache, Corpus, Examples, Teacher, read_captions, user_cache
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders import DEFAULT_MODEL, FRAMES, DualEncoder, load_encoder
 from babelclip.encoders.base import Progress
 from babelclip.encoders.names import folder_of
 from babelclip.errors import ModelError, SettingError, refuse_one
-from babelclip.evaluation import retrieval_scores
 from babelclip.languages import normalise_tag
 from babelclip.lexicon import Lexicon, read_multilingual
 from babelclip.lexicon.store import LEXICON, read_lexicon_file, write_files
@@ -106,8 +106,9 @@ class Student:
 
     def _validation(self, held_out: Sequence[Examples]) -> Validation:
         """Choose by the mean r_mean over sets of examples."""
+        sets = [HeldOut(self.encoder, one) for one in held_out]
         return Validation(
-            lambda draft: fmean(self.evaluate(one, learnt=draft)["r_mean"] for one in held_out),
+            lambda draft: fmean(one.score(draft)["r_mean"] for one in sets),
             " ".join(one.fingerprint() for one in held_out),
         )
 
@@ -157,8 +158,7 @@ class Student:
             examples: texts and pictures; the gallery is all their pictures.
             learnt: score with something else than the student's own.
         """
-        texts = (learnt or self.learnt).encode(self.encoder, examples.texts, examples.language)
-        return retrieval_scores(texts, examples.images[:], examples.owner)
+        return HeldOut(self.encoder, examples).score(learnt or self.learnt)
 
     def examples(
         self, language: str, data: Path | str | Corpus | Examples, progress: Progress | None = None

@@ -90,6 +90,12 @@ class Lexicon:
         """Return a lexicon that can be grown and trained without changing this one."""
         return dataclasses.replace(self, uses=self.uses.clone(), snapshots=dict(self.snapshots))
 
+    def with_table(self, table: Tensor) -> Lexicon:
+        """Return the same words with other (V, width) rows, to encode with; tokenizers are not built again."""
+        other = dataclasses.replace(self, table=table)
+        other._tokenizers.update(self._tokenizers)
+        return other
+
     def grow(
         self, language: str, texts: Iterable[str], wish: Wish, *, initialiser: str, generator: torch.Generator
     ) -> Growth:

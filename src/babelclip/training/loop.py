@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -146,7 +146,7 @@ class Loop:
     def _score(self, validation: Validation) -> None:
         """Validate what is learnt as it stands, idle rows decayed, and remember the parameters of the best epoch."""
         trainer, course = self.trainer, self.course
-        draft = Learnt(replace(trainer.task.lexicon, table=trainer.full_table()), trainer.modules)
+        draft = Learnt(trainer.task.lexicon.with_table(trainer.full_table()), trainer.modules)
         score = float(trainer.workers.mean(torch.tensor(validation.score(draft), dtype=torch.float64)))
         course.validated += 1
         if course.best_score is None or score > course.best_score:
