@@ -101,11 +101,27 @@ def test_each_idle_row_decays_by_its_own_scale_and_no_trained_row_does():
     torch.testing.assert_close(table.full(rates, 0.3, scale), expected)
 
 
+def test_what_a_trainer_holds_does_not_grow_with_the_rows_of_the_table(tiny, examples):
+    def held(more):
+        task, _ = make_task(tiny, examples["de"])
+        words = task.lexicon
+        words.table = torch.cat([words.table, torch.zeros(more, words.table.shape[1])])
+        words.uses = torch.cat([words.uses, torch.ones(more, dtype=torch.int64)])
+        trainer = TaskTrainer(tiny, task, compose("cll"), TaskSettings(), total_steps=STEPS)
+        parts = (vars(each).values() for each in (trainer, trainer.table, trainer.scale))
+        tensors = [one for part in parts for one in part if torch.is_tensor(one) and one is not words.table]
+        return sum(one.untyped_storage().nbytes() for one in tensors)
+
+    assert held(50_000) == held(0) > 0
+
+
 def test_a_row_outside_the_task_is_an_error():
     table = CompactTable(torch.zeros(5, 2), torch.tensor([1, 3]), torch.device("cpu"))
     assert table.localise(torch.tensor([[3, 1]])).tolist() == [[1, 0]]
-    with pytest.raises(KeyError, match=r"rows \[2\] are not part"):
-        table.localise(torch.tensor([1, 2]))
+    assert int(table.localise(torch.tensor(3))) == 1
+    for ids, unknown in (([1, 2], 2), ([4, 1], 4), ([0], 0), ([-2], -2)):
+        with pytest.raises(KeyError, match=rf"rows \[{unknown}\] are not part"):
+            table.localise(torch.tensor(ids))
 
 
 def test_the_temperature_is_clamped_before_use(tiny, examples):

@@ -177,8 +177,9 @@ class RowScale:
 
     @classmethod
     def ones(cls, num_rows: int) -> RowScale:
-        """Plain AdamW: every row alike."""
-        return cls(torch.ones(num_rows), torch.ones(num_rows))
+        """Plain AdamW: every row alike; one figure stands for all rows, so it can be multiplied but not written to."""
+        one = torch.ones(1).expand(num_rows)
+        return cls(one, one)
 
     def __mul__(self, other: RowScale) -> RowScale:
         """Two scales at once."""

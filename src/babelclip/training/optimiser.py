@@ -39,10 +39,12 @@ def keep_idle(scale: RowScale, row_ids: Tensor, settings: TaskSettings) -> RowSc
         row_ids: (R,) rows that the task trains.
         settings: ``idle_decay`` and ``frozen``.
     """
+    frozen = "rows".startswith(tuple(settings.frozen.split()))
+    if settings.idle_decay and not frozen:
+        return scale
     decay = torch.zeros_like(scale.decay)
-    if not "rows".startswith(tuple(settings.frozen.split())):
+    if not frozen:
         decay[row_ids] = scale.decay[row_ids]
-        decay = scale.decay if settings.idle_decay else decay
     return RowScale(scale.gradient, decay)
 
 

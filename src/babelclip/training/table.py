@@ -22,12 +22,10 @@ class CompactTable:
     """
 
     def __init__(self, table: Tensor, row_ids: Tensor, device: torch.device) -> None:
-        """Gather ``row_ids`` of a (V, width) table; the table itself is never written to."""
+        """Gather ``row_ids``, ascending, of a (V, width) table; the table itself is never written to."""
         self._table = table
         self.row_ids = row_ids
         self.rows = nn.Parameter(table[row_ids].to(device))
-        self._local = torch.full((len(table),), -1, dtype=torch.int64)
-        self._local[row_ids] = torch.arange(len(row_ids))
 
     def localise(self, ids: Tensor) -> Tensor:
         """Translate token ids of any shape into places of ``rows``.
@@ -35,9 +33,10 @@ class CompactTable:
         Raises:
             KeyError: an id is not among the gathered rows.
         """
-        local = self._local[ids]
-        if (local < 0).any():
-            raise KeyError(f"rows {ids[local < 0].unique().tolist()} are not part of this task")
+        local = torch.searchsorted(self.row_ids, ids).clamp(max=len(self.row_ids) - 1)
+        unknown = self.row_ids[local] != ids
+        if unknown.any():
+            raise KeyError(f"rows {ids[unknown].unique().tolist()} are not part of this task")
         return local
 
     def full(
@@ -51,7 +50,8 @@ class CompactTable:
             decay_scale: (V,) scale of the decay by row.
             rows: (R, width) the gathered rows after these steps; by default as they stand now.
         """
-        idle = self._local < 0
+        idle = torch.ones(len(self._table), dtype=torch.bool)
+        idle[self.row_ids] = False
         factors = torch.ones(len(self._table), dtype=torch.float64)
         for scale in decay_scale[idle].unique().tolist():  # a few, where those of gathered rows may all differ
             factor = 1.0
