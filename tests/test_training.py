@@ -120,8 +120,20 @@ def test_a_row_outside_the_task_is_an_error():
     assert table.localise(torch.tensor([[3, 1]])).tolist() == [[1, 0]]
     assert int(table.localise(torch.tensor(3))) == 1
     for ids, unknown in (([1, 2], 2), ([4, 1], 4), ([0], 0), ([-2], -2)):
-        with pytest.raises(KeyError, match=rf"rows \[{unknown}\] are not part"):
+        with pytest.raises(SettingError, match=rf"the token ids {unknown}, whose rows are not among the 2 that"):
             table.localise(torch.tensor(ids))
+
+
+def test_a_method_that_encodes_rows_it_did_not_ask_for_is_told_which(tiny, examples, quick):
+    class More(Method):
+        name, idea, paper = "more", "Encodes texts of other words.", "-"
+
+        def loss_terms(self, task, step):
+            return {"more": step.encode([[task.lexicon.bos, *others, task.lexicon.eos]], ["de"]).square().sum()}
+
+    others = range(1000, 1021)  # English
+    with pytest.raises(SettingError, match=r"the token ids 1000, .* 1009 and 11 more, .*\. Return .* extra_rows of"):
+        train_task(tiny, Learnt(base_lexicon(tiny)), examples["de"], Stack([More()]), quick)
 
 
 def test_the_temperature_is_clamped_before_use(tiny, examples):

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from babelclip.errors import SettingError
+
 BLOCK = 16_384  # rows of the whole table that are worked on at a time
+LISTED = 10  # ids that a message names
 
 
 class CompactTable:
@@ -31,12 +34,18 @@ class CompactTable:
         """Translate token ids of any shape into places of ``rows``.
 
         Raises:
-            KeyError: an id is not among the gathered rows.
+            SettingError: an id is not among the gathered rows.
         """
         local = torch.searchsorted(self.row_ids, ids).clamp(max=len(self.row_ids) - 1)
         unknown = self.row_ids[local] != ids
         if unknown.any():
-            raise KeyError(f"rows {ids[unknown].unique().tolist()} are not part of this task")
+            found = ids[unknown].unique().tolist()
+            more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
+            raise SettingError(
+                f"texts that a method encodes have the token ids {str(found[:LISTED])[1:-1]}{more}, whose rows are not "
+                f"among the {len(self.row_ids)} that this task trains",
+                fix="Return these ids from extra_rows of the method.",
+            )
         return local
 
     def full(
