@@ -180,6 +180,46 @@ def test_checkpoints_of_another_run_are_refused_with_both_values(tiny, examples,
         run(tiny, examples, quick, checkpoints, method=compose("cll"))
 
 
+def test_another_machine_is_another_run(tiny, examples, quick, tmp_path, monkeypatch):
+    """One whose device lacks the precision that was asked for, and has gone on in float32; or with another torch."""
+    checkpoints, half = Checkpoints(tmp_path, every=0), dataclasses.replace(quick, precision="bfloat16")
+    with monkeypatch.context() as patch:
+        patch.setattr("babelclip.training.workers._can", lambda *_: False)
+        with pytest.raises(PowerCutError):
+            run(tiny, examples, half, checkpoints, stop=2)
+    with pytest.raises(SettingError, match="of another run: effective precision was 'float32', is 'bfloat16'. Start"):
+        run(tiny, examples, half, checkpoints)
+    with monkeypatch.context() as patch:
+        patch.setattr("babelclip.training.workers._can", lambda *_: False)
+        patch.setattr("torch.__version__", "0.1")
+        with pytest.raises(SettingError, match=r"of another run: torch was '[^']+', is '0\.1'\. Start"):
+            run(tiny, examples, half, checkpoints)
+    (newest,) = tmp_path.iterdir()
+    assert json.loads((newest / "state.json").read_text())["identity"]["device"] == tiny.device.type
+
+
+def test_a_stream_knows_the_precision_that_it_ran_in(tiny, examples, quick, tmp_path, monkeypatch):
+    stages, half = [Stage(examples["de"], [Gallery("test", examples["de"])])], {"precision": "bfloat16", "epochs": 1}
+
+    def learn():
+        settings = dataclasses.replace(quick, **half)
+        student = babelclip.Student(tiny)
+        return run_stream(student, stages, method="cll", settings=settings, checkpoints=Checkpoints(tmp_path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("babelclip.training.workers._can", lambda *_: False)
+        learn()
+    with pytest.raises(SettingError, match="of another run: effective precision was 'float32', is 'bfloat16'. Start"):
+        learn()
+
+
+def test_what_was_not_written_down_is_said(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save({"seed": None, "old": 1}, {}, {})
+    with pytest.raises(SettingError, match=r": seed was None, is 2, old was 1, is not written down, torch was not wri"):
+        checkpoints.latest({"seed": 2, "torch": "3"})
+
+
 def test_a_full_disk_stops_the_run_and_the_last_good_checkpoint_goes_on(tiny, examples, quick, tmp_path, monkeypatch):
     whole = run(tiny, examples, quick)
     checkpoints = Checkpoints(tmp_path, every=0)

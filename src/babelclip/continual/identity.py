@@ -8,8 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import babelclip
 from babelclip.config import TaskSettings
 from babelclip.continual.student import Student
@@ -55,8 +53,7 @@ def identify(
     for name, tensor in sorted(student.learnt.acquirers.tensors().items()):
         rows.update(name.encode() + tensor.contiguous().numpy().tobytes())
     return {
-        "code": code_fingerprint()[:12], "torch": torch.__version__, "device": student.encoder.device.type,
-        "precision": Workers(student.encoder.device, settings.precision).precision,
+        "code": code_fingerprint()[:12], **Workers(student.encoder.device, settings.precision).machine(),
         "base model": student.encoder.fingerprint[:12], "known": student.languages,
         "order": order, "method": method, "data": data_fingerprint(examples)[:12], "rows": rows.hexdigest()[:12],
         **settings.as_dict(),

@@ -131,8 +131,13 @@ class Checkpoints:
     def _compare(self, then: dict[str, Any], now: dict[str, Any]) -> None:
         different = [name for name in then | now if then.get(name) != now.get(name)]
         if different:
-            listed = ", ".join(f"{name} was {then.get(name)!r}, is {now.get(name)!r}" for name in different)
+            listed = ", ".join(f"{name} was {_told(then, name)}, is {_told(now, name)}" for name in different)
             raise SettingError(
                 f"{self.folder} holds checkpoints of another run: {listed}",
                 fix="Start it again as it was, choose another folder, or delete this one.",
             )
+
+
+def _told(values: Mapping[str, Any], name: str) -> str:
+    """A value as messages have it; other versions may have written other ones down."""
+    return repr(values[name]) if name in values else "not written down"

@@ -163,7 +163,7 @@ class Loop:
             "babelclip": __version__, "base model": trainer.encoder.fingerprint[:12], "language": examples.language,
             "method": trainer.method.name, "stage": self.part.stage, "data": examples.fingerprint(),
             "validation data": None if self.validation is None else self.validation.data,
-            "rows": start.hexdigest()[:12], **trainer.settings.as_dict(),
+            "rows": start.hexdigest()[:12], **trainer.workers.machine(), **trainer.settings.as_dict(),
         }  # fmt: skip
 
     def _save(self) -> None:

@@ -44,6 +44,10 @@ class Workers:
         self.precision = precision if _can(device, precision) else "float32"
         self._device = device
 
+    def machine(self) -> dict[str, str]:
+        """Return what the bits of a result depend on beside settings and data, by what messages call it."""
+        return {"torch": torch.__version__, "device": self._device.type, "effective precision": self.precision}
+
     def autocast(self) -> AbstractContextManager[object]:
         """Return a context in which matrix products run in ``precision``; the loss and the rows stay in float32."""
         if self.precision == "float32":
