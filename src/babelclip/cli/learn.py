@@ -149,12 +149,12 @@ def run_learn(
         for one in curves:
             one.close()
         columns_of = teaching.finish(tests, write=workers.rank == 0)
+        _print_report(report, settings, float(encoder.token_table.std()))
+        for (test, _), shown in zip(tests.values(), columns_of, strict=True):
+            print_scores(test, shown)
         if workers.rank == 0:
-            checkpoints.clear()
+            checkpoints.clear()  # last of all: until then the same command goes on
     workers.leave()
-    _print_report(report, settings, float(encoder.token_table.std()))
-    for (test, _), shown in zip(tests.values(), columns_of, strict=True):
-        print_scores(test, shown)
     held_out = quote(str(_file_of(files["test"] or Path("TEST.tsv"), tags[0], tags[:1])))
     for line in teaching.next_commands(tags[0], method, held_out, columns.options() + runtime.options()):
         console.print(line)

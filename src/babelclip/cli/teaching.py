@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -16,19 +17,21 @@ from babelclip.continual import Student, load
 from babelclip.data import Cache, Examples, Teacher
 from babelclip.encoders import DEFAULT_MODEL, FRAMES, DualEncoder
 from babelclip.errors import SettingError
-from babelclip.files import alone, remove_temporaries
+from babelclip.files import alone, remove_temporaries, sha256, write_whole
 from babelclip.lexicon.store import LEXICON, ROWS, TOKENIZER
 from babelclip.packs import METHOD, Polyglot, install_pack, is_polyglot, learn_pack, load_polyglot, pack_recipe
 from babelclip.packs.card import ROW_DTYPES, Measured
-from babelclip.packs.container import SUFFIX, is_pack
+from babelclip.packs.container import SUFFIX, is_pack, zip_files
 from babelclip.packs.installed import base_of, begin_folder, check_place, pack_files_of
 from babelclip.packs.learn import add_metrics
-from babelclip.packs.store import save_pack
+from babelclip.packs.store import pack_files
 from babelclip.packs.warm import START, STARTS
 from babelclip.registry import Registry
 from babelclip.training import Checkpoints, OnStep, StepReport, TaskReport
 
 CHECKPOINTS, LOG, LOCK = "checkpoints", "log.jsonl", ".lock"
+WRITTEN = "written.sha256"
+"""Beside the checkpoints of a pack: the sha256 of what is about to be written, so that the run knows it again."""
 ROWS_STORED = "float16"
 VOCABULARY_SETTINGS = ("vocab_size", "min_count", "merges_from", "initialiser")
 Scores = dict[str, float]
@@ -176,10 +179,11 @@ class SharedTeaching:
         )  # fmt: skip
 
     def finish(self, tests: Mapping[str, tuple[Examples, Scores]], *, write: bool) -> list[Columns]:
-        """Write, then measure."""
+        """Measure, then write: what is interrupted before goes on."""
+        columns = [{"before": before, "after": self._student.evaluate(test)} for test, before in tests.values()]
         if write:
             self._student.save(self._out)
-        return [{"before": before, "after": self._student.evaluate(test)} for test, before in tests.values()]
+        return columns
 
     def next_commands(self, tag: str, method: str, held_out: str, where: str) -> list[str]:
         """Say what was written where, and what can be done with it."""
@@ -204,6 +208,8 @@ class PackTeaching:
         STARTS[self._rows_from]  # refuses an unknown name
         self._start, self._into = start, None if out.suffix == SUFFIX else out
         self._file = out if self._into is None else out / f"{tag}{SUFFIX}"
+        self.log, self.checkpoints = self._file.with_suffix(".log.jsonl"), self._file.with_suffix(".checkpoints")
+        self._replace = start.replace or self._written()
         self._check_file()
         if self._into is not None:
             check_place(self._into, tag, [folder for folder in (keep, cache.folder) if folder is not None])
@@ -215,17 +221,23 @@ class PackTeaching:
         self.encoder = self._polyglot.encoder
         self.teacher = Teacher(self.encoder, cache)
         self.recipe, self.known = pack_recipe(self.encoder.name), self._polyglot.languages[1:]
+        if tag in self.known and self._written():
+            self.known.remove(tag)
         if tag in self.known and not start.replace:
             raise SettingError(
                 f"{model} has a pack for {tag!r} already",
                 fix=f"Say --replace to learn another one, or --base {self.encoder.name} to begin without it.",
             )
-        self.log, self.checkpoints = self._file.with_suffix(".log.jsonl"), self._file.with_suffix(".checkpoints")
         self._tag = tag
 
+    def _written(self) -> bool:
+        """Whether this very run wrote the pack that stands there, and ended before it had removed its checkpoints."""
+        mark = self.checkpoints / WRITTEN
+        return self._file.is_file() and mark.is_file() and mark.read_bytes() == sha256(self._file).encode()
+
     def _check_file(self) -> None:
-        """Refuse to overwrite a pack."""
-        if self._file.exists() and not (self._start.replace and self._into is not None):
+        """Refuse to overwrite a pack, but for one that this run wrote itself."""
+        if self._file.exists() and not (self._start.replace and self._into is not None) and not self._written():
             way = "Say --replace, or choose" if self._into is not None else "Choose"
             raise SettingError(f"{self._file} exists", fix=f"{way} another --out; nothing is overwritten.")
 
@@ -259,7 +271,7 @@ class PackTeaching:
             checkpoints=checkpoints, name=name,
         )  # fmt: skip
         pack = replace(pack, card=pack.card.model_copy(update={"licence": self._start.licence}))
-        self._polyglot = self._polyglot.install(pack, replace=self._start.replace)
+        self._polyglot = self._polyglot.install(pack, replace=self._replace)
         return report
 
     def _begin(self, _: StepReport) -> None:
@@ -279,10 +291,13 @@ class PackTeaching:
             for (name, (test, before)), found in zip(tests.items(), columns, strict=True)
         ]
         pack = add_metrics(self._polyglot.packs[self._tag], measured)
-        if write and self._into is None:
-            save_pack(pack, self._file)
-        elif write and self._into is not None:
-            install_pack(self._into, pack, self.encoder, replace=self._start.replace)
+        if write:
+            content = zip_files(pack_files(pack))
+            write_whole(self.checkpoints / WRITTEN, hashlib.sha256(content).hexdigest())
+            if self._into is None:
+                write_whole(self._file, content)
+            else:
+                install_pack(self._into, pack, self.encoder, replace=self._replace)
         return columns
 
     def next_commands(self, tag: str, method: str, held_out: str, where: str) -> list[str]:
@@ -303,10 +318,13 @@ class PackTeaching:
 
 
 def _check_folder(out: Path, keep: Sequence[Path]) -> None:
-    """Refuse a folder with anything in it but what this command itself leaves when it is interrupted."""
-    ours = {out / CHECKPOINTS, out / LOG, out / LOCK, *keep}
-    if (out / CHECKPOINTS).is_dir():
-        ours |= {out / name for name in (ROWS, MODULES, TENSORS, REMEMBERED, TOKENIZER)}  # lexicon.json is written last
+    """Refuse a folder with anything in it but what this command itself leaves when it is interrupted.
+
+    Where there are checkpoints, the lexicon beside them is of the run that they belong to: it was not finished.
+    """
+    ours, begun = {out / CHECKPOINTS, out / LOG, out / LOCK, *keep}, Checkpoints(out / CHECKPOINTS).begun
+    if begun:
+        ours |= {out / name for name in (ROWS, MODULES, TENSORS, REMEMBERED, TOKENIZER, LEXICON)}
     if out.is_dir():
         remove_temporaries(out)
     if is_polyglot(out):
@@ -315,7 +333,7 @@ def _check_folder(out: Path, keep: Sequence[Path]) -> None:
             fix="Choose a new folder; or learn one language into it as a pack, without --shared, --again and --lexicon "
             "(--replace for one that is there).",
         )
-    if (out / LEXICON).is_file():
+    if (out / LEXICON).is_file() and not begun:
         raise SettingError(
             f"--out {out} exists and is not empty: a lexicon that languages share is in it",
             fix=f"Go on with it: --base {out} and a new --out; nothing is overwritten.",
