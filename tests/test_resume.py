@@ -147,6 +147,22 @@ def test_a_checkpoint_that_may_not_be_read_is_not_called_damaged_and_stays(tmp_p
     assert checkpoints.latest({}).state == {"step": 1}
 
 
+def test_a_checkpoint_of_a_newer_format_is_not_called_damaged_and_stays(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path, note=pytest.fail)
+    checkpoints.save({}, {"step": 1}, {})
+    with monkeypatch.context() as patch:
+        patch.setattr("babelclip.files.FORMAT", 2)
+        checkpoints.save({}, {"step": 2}, {})
+    match = r"2/manifest\.json: format 2, this babelclip reads 1\. Go on with a newer babelclip, or delete the folder"
+    with pytest.raises(FormatError, match=match):
+        checkpoints.latest({})
+    for never, told in (("0", "format 0"), ('"2"', "incomplete or damaged")):
+        (tmp_path / "00000002" / "manifest.json").write_text(f'{{"format": {never}, "files": {{}}}}')
+        notes = []
+        assert Checkpoints(tmp_path, note=notes.append).latest({}).state == {"step": 1}
+        assert told in notes[0]
+
+
 def test_other_validation_data_or_other_vectors_are_another_run(tiny, examples, quick, tmp_path):
     def learn(train, held_out, name):
         babelclip.Student(tiny).learn("de", train, settings=quick, validation=held_out, checkpoints=tmp_path / name)

@@ -20,6 +20,10 @@ FORMAT = 1
 _TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp", re.DOTALL)
 
 
+class TooNewError(FormatError):
+    """A folder of a format to come: it is not damaged, and a newer babelclip reads it."""
+
+
 def file_state(file: Path) -> tuple[int, int] | None:
     """Return size and time of a file, which tell whether it has changed; None where there is none."""
     if not file.is_file():
@@ -111,6 +115,7 @@ def check_folder(folder: Path) -> None:
 
     Raises:
         FormatError: a file is missing or its content is not what was written; names it, and both hashes.
+        TooNewError: it was written in a newer format.
         BabelclipError: a file may not be read, so that nobody knows.
     """
     fix = "Delete the folder; what it held cannot be trusted."
@@ -118,7 +123,11 @@ def check_folder(folder: Path) -> None:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT:
             found = f"format {manifest['format']}, this babelclip reads {FORMAT}"
-            raise FormatError(found, file=folder / MANIFEST, fix="Use a matching babelclip, or delete the folder.")
+            if manifest["format"] > FORMAT:
+                raise TooNewError(
+                    found, file=folder / MANIFEST, fix="Go on with a newer babelclip, or delete the folder."
+                )
+            raise FormatError(found, file=folder / MANIFEST, fix=fix)
         for name, expected in manifest["files"].items():
             found = sha256(folder / name)
             if found != expected:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from babelclip.errors import FormatError, SettingError
-from babelclip.files import check_folder, remove_folder, remove_temporaries, write_folder
+from babelclip.files import TooNewError, check_folder, remove_folder, remove_temporaries, write_folder
 
 TENSORS, STATE = "tensors.safetensors", "state.json"
 
@@ -99,11 +99,14 @@ class Checkpoints:
         Raises:
             SettingError: it is of another run.
             FormatError: there are checkpoints, and all are damaged.
+            TooNewError: a newer babelclip wrote it; no older one is taken for it.
         """
         found = self._all()
         for folder in reversed(found):
             try:
                 check_folder(folder)
+            except TooNewError:
+                raise
             except FormatError as error:
                 self.note(f"{error.file}: {error.what}; going back to the checkpoint before")
                 self._damaged.append(folder)
