@@ -1,9 +1,10 @@
+import errno
 import os
 
 import pytest
 
 from babelclip.errors import BabelclipError
-from babelclip.files import remove_temporaries, sha256, write_whole
+from babelclip.files import check_folder, remove_folder, remove_temporaries, sha256, write_folder, write_whole
 from forks import dead_process
 
 
@@ -39,3 +40,34 @@ def test_what_another_living_process_is_writing_stays(tmp_path):
         (tmp_path / name).write_text("half")
     remove_temporaries(tmp_path)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted([*living, ".of another program.tmp"])
+
+
+@pytest.mark.parametrize("left", ["folder", "file"])
+def test_what_a_process_of_the_same_number_left_does_not_stand_in_the_way(tmp_path, left):
+    """As in a container, where each start has the number of the last."""
+    folder, half = tmp_path / "work", tmp_path / f".work.{os.getpid()}.tmp"
+    for act in (lambda: write_folder(folder, {"a.txt": "new"}), lambda: remove_folder(folder)):
+        if left == "folder":
+            half.mkdir()
+        (half / "a.txt" if left == "folder" else half).write_text("half")
+        act()
+        assert not half.exists()
+        if folder.exists():
+            check_folder(folder)
+            assert sorted(file.name for file in folder.iterdir()) == ["a.txt", "manifest.json"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_may_not_be_removed_is_an_error_with_a_way_out(tmp_path, monkeypatch):
+    write_folder(tmp_path / "work", {"a.txt": "new"})
+
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    for done, left in (("pathlib.Path.rename", "/work"), ("shutil.rmtree", rf"/\.work\.{os.getpid()}\.tmp")):
+        with monkeypatch.context() as patch:
+            patch.setattr(done, refuse)
+            with pytest.raises(BabelclipError, match=rf"{left}: cannot be removed \(Permission denied\)\. Delete"):
+                remove_folder(tmp_path / "work")
+        (found,) = tmp_path.iterdir()
+        check_folder(found)

@@ -97,6 +97,7 @@ def new_folder(folder: Path, *, inside: Path | None = None) -> Iterator[Path]:
     """
     temporary = _temporary(folder if inside is None else inside / folder.name)
     try:
+        _remove(temporary)
         temporary.mkdir(parents=True)
         yield temporary
         for file in temporary.rglob("*"):
@@ -141,10 +142,21 @@ def check_folder(folder: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder: at once out of sight, so that half of it is never taken for the whole."""
+    """Remove a folder: at once out of sight, so that half of it is never taken for the whole.
+
+    Raises:
+        BabelclipError: it may not be removed, or something in it is held; it is there whole, or out of sight.
+    """
     temporary = _temporary(folder)
-    folder.rename(temporary)
-    shutil.rmtree(temporary)
+    try:
+        _remove(temporary)
+        folder.rename(temporary)
+        _remove(temporary)
+    except OSError as error:
+        reason, left = error.strerror or str(error), folder if folder.is_dir() else temporary
+        raise BabelclipError(
+            f"cannot be removed ({reason})", file=left, fix="Delete it yourself: what it held is no longer needed."
+        ) from error
 
 
 def remove_temporaries(folder: Path) -> None:
@@ -156,7 +168,7 @@ def remove_temporaries(folder: Path) -> None:
     for left in folder.glob(".*.tmp"):
         owner = _TEMPORARY.fullmatch(left.name)
         if owner is not None and not _writes(int(owner[1])):
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
+            _remove(left)
 
 
 @contextlib.contextmanager
@@ -196,6 +208,14 @@ def alone(work: Path, lock: Path, *, wait: float) -> Iterator[None]:
 def _temporary(target: Path) -> Path:
     """A hidden name beside the target, of this process alone."""
     return target.with_name(f".{target.name}.{os.getpid()}.tmp")
+
+
+def _remove(left: Path) -> None:
+    """Remove what stands under a temporary name, if anything does: a process of the same number left it there."""
+    if left.is_dir():
+        shutil.rmtree(left)
+    else:
+        left.unlink(missing_ok=True)
 
 
 def _writes(process: int) -> bool:
