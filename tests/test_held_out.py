@@ -12,7 +12,7 @@ from babelclip.lexicon import kinds, tokens
 
 
 class Counted:
-    """Vectors that count how often all of them are read."""
+    """Vectors that count how often they are read one after the other."""
 
     def __init__(self, vectors):
         self.vectors, self.reads = vectors, 0
@@ -21,7 +21,7 @@ class Counted:
         return len(self.vectors)
 
     def __getitem__(self, places):
-        self.reads += places == slice(None)
+        self.reads += isinstance(places, slice)
         return self.vectors[places]
 
 

@@ -49,9 +49,11 @@ def identify(
     student: Student, order: list[str], method: str, settings: TaskSettings, examples: Iterable[Examples]
 ) -> dict[str, Any]:
     """Return what must be the same when a stream is resumed."""
-    rows = hashlib.sha256(student.lexicon.table.numpy().tobytes() + student.lexicon.base_tokenizer.to_str().encode())
+    rows = hashlib.sha256(student.lexicon.table.numpy().ravel().data)
+    rows.update(student.lexicon.base_tokenizer.to_str().encode())
     for name, tensor in sorted(student.learnt.acquirers.tensors().items()):
-        rows.update(name.encode() + tensor.contiguous().numpy().tobytes())
+        rows.update(name.encode())
+        rows.update(tensor.numpy().ravel().data)
     return {
         "code": code_fingerprint()[:12], **Workers(student.encoder.device, settings.precision).machine(),
         "base model": student.encoder.fingerprint[:12], "known": student.languages,

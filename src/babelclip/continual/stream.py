@@ -92,7 +92,7 @@ def run_stream(
     student = Student(student.encoder, student.learnt, student.teacher)
     evaluator = Evaluator(student.encoder, incremental)
     examples = [part for stage in stages for part in examples_of(stage)]
-    identity = identify(student, order, stack.name, settings, examples)
+    identity = {} if checkpoints is None else identify(student, order, stack.name, settings, examples)
     start = len(student.lexicon.table)
     done = _restore(checkpoints, identity, student, stack, evaluator)
     if done is None:

@@ -88,7 +88,7 @@ class Student:
         stack.check_tower(self.encoder.text_tower.shape)
         self.learnt, report = train_task(
             self.encoder, self.learnt, examples, stack, settings or recipe_for(self.encoder.name),
-            validation=self._validation(held_out) if held_out else None,
+            validation=self._validation(held_out, named=checkpoints is not None) if held_out else None,
             cache=self.teacher.cache, on_step=on_step,
             checkpoints=Checkpoints(Path(checkpoints)) if isinstance(checkpoints, (str, Path)) else checkpoints,
             again=again,
@@ -104,12 +104,12 @@ class Student:
         stack.load_state_dict(self.learnt.remembered)
         return stack
 
-    def _validation(self, held_out: Sequence[Examples]) -> Validation:
-        """Choose by the mean r_mean over sets of examples."""
+    def _validation(self, held_out: Sequence[Examples], *, named: bool) -> Validation:
+        """Choose by the mean r_mean over sets of examples; ``named``: say which they are."""
         sets = [HeldOut(self.encoder, one) for one in held_out]
         return Validation(
             lambda draft: fmean(one.score(draft)["r_mean"] for one in sets),
-            " ".join(one.fingerprint() for one in held_out),
+            " ".join(one.fingerprint() for one in held_out if named),
         )
 
     def _held_out(

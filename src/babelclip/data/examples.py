@@ -78,11 +78,22 @@ class Examples:
             start += count
 
     def fingerprint(self) -> str:
-        """Sha256 over texts, their pictures and all vectors, shortened: what training and scoring depend on."""
-        digest = hashlib.sha256(repr((self.language, self.texts, self.english, self.owner.tolist())).encode())
+        """Sha256 over texts, their pictures and all vectors, shortened: what training and scoring depend on.
+
+        Texts count as Python's ``repr`` of all four columns together would write them, which is never made as a whole.
+        """
+        digest = hashlib.sha256(f"({self.language!r}".encode())
+        for column in (self.texts, self.english, self.owner):
+            digest.update(b", [")
+            for start in range(0, len(column), CHUNK):
+                part = column[start : start + CHUNK]
+                listed = repr(part.tolist() if isinstance(part, Tensor) else list(part))[1:-1]
+                digest.update(f"{', ' if start else ''}{listed}".encode())
+            digest.update(b"]")
+        digest.update(b")")
         for vectors in (self.images, self.teachers):
             for start in range(0, len(vectors), CHUNK):
-                digest.update(vectors[start : start + CHUNK].numpy().tobytes())
+                digest.update(vectors[start : start + CHUNK].numpy().ravel().data)
         return digest.hexdigest()[:12]
 
 

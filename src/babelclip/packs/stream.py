@@ -111,7 +111,7 @@ def run_packs(
         )
     encoder, base = student.encoder, base_lexicon(student.encoder)
     examples = [part for stage in stages for part in examples_of(stage)]
-    identity = identify(student, order, learnt_as, settings, examples)
+    identity = {} if checkpoints is None else identify(student, order, learnt_as, settings, examples)
     polyglot, done = _restore(checkpoints, identity, Polyglot(encoder, base), order)
     readers = {one.name: _Reader(told=one.needs_language, incremental=incremental) for one in stacks}
     for name, reader in readers.items():

@@ -156,9 +156,9 @@ class Loop:
     def _identify(self) -> dict[str, Any]:
         """What must be the same when the task is resumed."""
         trainer, examples = self.trainer, self.examples
-        start = hashlib.sha256(trainer.table.row_ids.numpy().tobytes())
+        start = hashlib.sha256(trainer.table.row_ids.numpy().data)
         for parameter in trainer.parameters.values():
-            start.update(parameter.detach().cpu().numpy().tobytes())
+            start.update(parameter.detach().cpu().numpy().ravel().data)
         return {
             "babelclip": __version__, "base model": trainer.encoder.fingerprint[:12], "language": examples.language,
             "method": trainer.method.name, "stage": self.part.stage, "data": examples.fingerprint(),
