@@ -314,5 +314,13 @@ def test_both_weights_zero_is_refused():
 
 
 def test_normalised_vectors_are_not_what_is_distilled(tiny, examples):
-    teachers = examples["de"].teachers[:]
-    assert not torch.allclose(teachers, normalize(teachers, dim=-1))
+    task, sequences = make_task(tiny, examples["de"])
+    trainer = TaskTrainer(tiny, task, compose("cll"), TaskSettings(), total_steps=STEPS)
+    batch = next(batches(sequences, examples["de"], task.lexicon.eos))
+    with torch.no_grad():
+        found = float(trainer.losses(batch)["cross_lingual"])
+        texts = trainer.encode(batch.ids)[0]
+    raw = float((texts - batch.teachers).square().mean())
+    lengths = float((normalize(texts, dim=-1) - normalize(batch.teachers, dim=-1)).square().mean())
+    assert found == pytest.approx(raw, rel=1e-6)
+    assert lengths < raw / 2, "they would not be told apart"
