@@ -2,7 +2,8 @@
 
     $BABELCLIP_CACHE, else $XDG_CACHE_HOME/babelclip, else ~/.cache/babelclip; BABELCLIP_CACHE=off keeps nothing
     tokens/KEY.safetensors               key: sha256 over tokenizer and texts
-    features/FINGERPRINT/DTYPE/          key: content of the picture or text; see ``FeatureStore``
+    features/FINGERPRINT/DTYPE/          key: content of the picture or text; see ``FeatureStore``. Names of pictures'
+                                         shards tell how they were read (``encoders.looking.READER``)
     onnx/FINGERPRINT/                    text towers as ONNX graphs; see ``export.onnx_tower``
 
 The folder can be deleted at any time.
@@ -21,6 +22,7 @@ from safetensors.torch import load_file, save
 from tokenizers import Tokenizer
 
 from babelclip.data.features import FeatureStore, keep
+from babelclip.encoders.looking import READER
 from babelclip.errors import FormatError, UnknownNameError
 from babelclip.lexicon import Tokens, tokenise
 
@@ -52,7 +54,8 @@ class Cache:
             FormatError: a file is damaged.
         """
         folder = None if self.folder is None else self.folder / "features" / fingerprint[:16] / self._dtype
-        return FeatureStore(folder, kind, dtype=DTYPES[self._dtype])
+        name = f"{kind}{READER}" if kind == "images" else kind
+        return FeatureStore(folder, name, dtype=DTYPES[self._dtype])
 
     def tokens(self, tokenizer: Tokenizer, texts: Sequence[str]) -> Tokens:
         """Cut texts, or map what was cut before into memory.

@@ -1,6 +1,6 @@
 """Vectors of the frozen base model, each computed once: memory-mapped shards, found by content.
 
-    FOLDER/images-SHA256.safetensors     keys (n, 16) uint8, vectors (n, dim) float32 or float16
+    FOLDER/images2-SHA256.safetensors    keys (n, 16) uint8, vectors (n, dim) float32 or float16
     FOLDER/texts-SHA256.safetensors
 
 A shard is written whole and never changed; its name carries the sha256 of its content. Processes that write at the same
@@ -85,7 +85,7 @@ class FeatureStore:
 
         Args:
             folder: where its shards lie; None keeps them in memory.
-            kind: ``images`` or ``texts``, the start of the shards' names.
+            kind: the start of the shards' names: ``texts``, or ``images`` and how they were read.
             dtype: float16 halves the store and rounds the vectors to 3 digits.
 
         Raises:

@@ -17,6 +17,10 @@ from torch.nn.functional import normalize
 from babelclip.encoders.pictures import open_picture
 from babelclip.encoders.videos import is_video, sample_frames
 
+READER = 2
+"""How pictures and frames of videos look to a base model: raise it with each change of a pixel, so that vectors that
+were kept of the old ones are not found any more."""
+
 
 @dataclass(frozen=True)
 class Batch:
