@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from typer.testing import CliRunner
 
 import babelclip
@@ -21,6 +21,7 @@ from babelclip.cli.main import app, main
 from babelclip.errors import BabelclipError, SettingError
 from babelclip.evaluation import read_results
 from babelclip.files import alone
+from babelclip.packs.container import read_files
 from babelclip.training import Checkpoints
 from forks import command_line, finish, start
 
@@ -128,18 +129,31 @@ def fail_at_step_4(trainer, step):
 
 
 def test_two_processes_learn_together_and_one_of_them_speaks(captions, tiny_folder, tmp_path):
-    arguments = map(str, learn_german(captions, tiny_folder, tmp_path / "two", "--cache", tmp_path / "cache"))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
-               "babelclip", *arguments]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=180)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Written to") == done.stdout.count("6 steps in") == 1
-    invoke(*learn_german(captions, tiny_folder, tmp_path / "one"))
+    """A pack, as the command in docs/training.md, and a lexicon that languages share; side by side."""
+    environment, running = {**os.environ, "OMP_NUM_THREADS": "1"}, {}
+    shared = learn_german(captions, tiny_folder, tmp_path / "two", "--cache", tmp_path / "cache")
+    commands = {"two": shared, "two.babelpack": [one for one in shared if one != "--shared"] + ["--rows", "float32"]}
+    for name, command in commands.items():
+        command[command.index("--out") + 1] = tmp_path / name
+        program = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
+                   "babelclip", *map(str, command)]  # fmt: skip
+        running[name] = subprocess.Popen(
+            program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+    for name, process in running.items():
+        out, errors = process.communicate(timeout=180)
+        assert process.returncode == 0, errors
+        assert out.count(f"Written to {tmp_path / name}") == out.count("6 steps in") == 1
+        command = commands[name]
+        command[command.index("--out") + 1] = tmp_path / name.replace("two", "one")
+        invoke(*command)
     two, one = (load_file(tmp_path / name / "rows.safetensors") for name in ("two", "one"))
-    assert torch.equal(two["ids"], one["ids"])
-    torch.testing.assert_close(two["rows"], one["rows"], rtol=0, atol=1e-5)
-    assert len((tmp_path / "two" / "log.jsonl").read_text().splitlines()) == 6
+    packed, alone_packed = (read_files(tmp_path / f"{name}.babelpack") for name in ("two", "one"))
+    for many, single in ((two, one), (load(packed["rows.safetensors"]), load(alone_packed["rows.safetensors"]))):
+        assert torch.equal(many["ids"], single["ids"])
+        torch.testing.assert_close(many["rows"], single["rows"], rtol=0, atol=1e-5)
+    for log in ("two/log.jsonl", "two.log.jsonl"):
+        assert len((tmp_path / log).read_text().splitlines()) == 6
 
 
 def test_curves_for_tensorboard(captions, tiny_folder, tmp_path, monkeypatch):

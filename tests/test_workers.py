@@ -2,7 +2,9 @@
 
 import dataclasses
 import itertools
+import os
 import socket
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from transformers import CLIPModel
 
 import babelclip
 from babelclip.acquirers import Learnt
-from babelclip.continual import load
+from babelclip.continual import Gallery, Stage, load, run_stream
 from babelclip.continual.record import JOINT
 from babelclip.data import Batch
 from babelclip.data.examples import base_lexicon
@@ -21,7 +23,8 @@ from babelclip.encoders.frozen import FrozenTextTower
 from babelclip.errors import ModelError, SettingError
 from babelclip.lexicon import tokenise
 from babelclip.methods import Method, Stack, Task, compose
-from babelclip.training import TaskTrainer, Workers, train_task
+from babelclip.packs.stream import run_packs
+from babelclip.training import Checkpoints, TaskTrainer, Workers, train_task
 from forks import finish, start
 
 SIZE = 7  # texts of a step: two processes get 3 and 4
@@ -88,16 +91,22 @@ def free_port() -> int:
         return taken.getsockname()[1]
 
 
-def test_two_processes_train_as_one_does(tiny_folder, captions, tmp_path):
+def start_two(target, *arguments, said, **environment) -> list[BaseProcess]:
     """With the environment that torchrun would give them; torchrun itself is run in test_cli.py."""
-    together = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
-    both = []
-    for rank in ("0", "1"):
-        both.append(start(train_together, tiny_folder, captions, tmp_path, said=tmp_path / rank, RANK=rank,
-                          LOCAL_RANK=rank, **together))  # fmt: skip
+    environment |= {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
+    return [
+        start(target, *arguments, said=said / rank, RANK=rank, LOCAL_RANK=rank, **environment) for rank in ("0", "1")
+    ]
+
+
+def finish_two(both, said, *, code=0, seconds=180) -> None:
     for rank, process in enumerate(both):
-        code, _, errors = finish(process, tmp_path / str(rank), 180)
-        assert code == 0, errors
+        found, _, errors = finish(process, said / str(rank), seconds)
+        assert found == code, errors
+
+
+def test_two_processes_train_as_one_does(tiny_folder, captions, tmp_path):
+    finish_two(start_two(train_together, tiny_folder, captions, tmp_path, said=tmp_path), tmp_path)
     first, second = (load_file(tmp_path / f"{rank}.safetensors") for rank in range(2))
     assert all(torch.equal(first[name], second[name]) for name in first), "the processes stay bit for bit together"
     one = train(tiny_folder, captions)
@@ -108,6 +117,52 @@ def test_two_processes_train_as_one_does(tiny_folder, captions, tmp_path):
     torch.testing.assert_close(first["modules"], one["modules"], rtol=0, atol=1e-5)
     torch.testing.assert_close(first["fisher"], one["fisher"], rtol=1e-3, atol=1e-9)
     assert float(first["loss"]) == pytest.approx(float(one["loss"]), rel=1e-5)
+
+
+def learn_together(folder: Path, captions: Path, out: Path) -> None:
+    """A whole stream; then what the processes cannot go on with together; then half a stream, as if killed."""
+    student, workers = load(folder, device="cpu"), Workers(torch.device("cpu"))
+    stages = [Stage(one, [Gallery("test", one)]) for one in (
+        student.examples(tag, captions / f"{tag}.tsv") for tag in ("de", "ru"))]  # fmt: skip
+    settings = babelclip.TaskSettings(vocab_size=400, batch_size=8, epochs=1, learning_rate=1e-3)
+
+    def stream(name):
+        where = Checkpoints(out / name, every=0)
+        return run_stream(student, stages, method="er+oewc", settings=settings, checkpoints=where).student
+
+    def packs(name):
+        run_packs(student, stages[:1], method="packs", settings=settings, checkpoints=Checkpoints(out / name))
+
+    def task(name):
+        babelclip.Student(student.encoder).learn("de", stages[0].train, settings=settings, checkpoints=out / name)
+
+    if (out / "cut").exists():
+        stream("cut").save(out / f"cut-{workers.rank}")
+        workers.leave()
+        return
+    stream("whole").save(out / f"whole-{workers.rank}")
+    for work, name, done in ((stream, "whole", "2 languages"), (packs, "packs", "1 languages"), (task, "task", "3 s")):
+        if work is not stream:
+            work(name)
+        with pytest.raises(
+            SettingError, match=f"of 2 goes on after {done if workers.rank == 0 else 0}.*, but not every"
+        ):
+            work(name if workers.rank == 0 else f"no-{name}")
+    rate = TaskTrainer.rate
+    TaskTrainer.rate = lambda trainer, step: (
+        os._exit(9) if (trainer.task.number, step) == (1, 2) else rate(trainer, step)
+    )
+    stream("cut")
+
+
+def test_two_processes_that_are_killed_go_on_together_or_not_at_all(tiny_folder, captions, tmp_path):
+    finish_two(start_two(learn_together, tiny_folder, captions, tmp_path, said=tmp_path), tmp_path, code=9, seconds=120)
+    assert sorted(entry.name for entry in (tmp_path / "cut").iterdir()) == ["00000001", "task-01"]
+    finish_two(start_two(learn_together, tiny_folder, captions, tmp_path, said=tmp_path), tmp_path, seconds=120)
+    files = ("lexicon.json", "rows.safetensors", "remembered.safetensors")
+    whole = [(tmp_path / "whole-0" / name).read_bytes() for name in files]
+    for other in ("whole-1", "cut-0", "cut-1"):
+        assert [(tmp_path / other / name).read_bytes() for name in files] == whole, other
 
 
 @pytest.mark.parametrize("size", [3, 7, 128])
