@@ -1,15 +1,43 @@
 """Killed at places where something is half done: the same command goes on, and nothing of the run is lost."""
 
+import json
+import os
+import pkgutil
+import signal
+import traceback
 from functools import partial
+from pathlib import Path
+from unittest.mock import patch as replaced
 
 import pytest
 
+import babelclip
 from babelclip.cli.learn import JsonlLog
-from babelclip.continual import Student
+from babelclip.continual import Gallery, Stage, Student, run_stream
+from babelclip.data import Cache
 from babelclip.errors import SettingError
 from babelclip.packs import Polyglot
 from babelclip.training import Checkpoints
+from forks import finish, start
 from test_cli import fail_at_step_4, invoke
+
+PLACES = {
+    "half of a step's checkpoint is written": ("babelclip.files._write_synced", 5),
+    "an old checkpoint is to be removed": ("babelclip.training.checkpoint.remove_folder", 1),
+    "an old checkpoint is renamed and not yet removed": ("babelclip.files.shutil.rmtree", 4),
+    "methods look back at the first language": ("babelclip.methods.stack.Stack.after_task", 2),
+    "the first language is measured": ("babelclip.continual.measure.Evaluator.score", 4),
+    "half of the first language's checkpoint is written": ("babelclip.files._write_synced", 12),
+    "the steps' checkpoints of the first language are to be removed": (
+        "babelclip.training.checkpoint.remove_folder",
+        2,
+    ),
+    "the words of the second language grow": ("babelclip.lexicon.lexicon.Lexicon.grow", 2),
+    "the second language is measured": ("babelclip.continual.measure.Evaluator.score", 7),
+    "the last checkpoint is to be written": ("babelclip.training.checkpoint.write_folder", 8),
+    "half of the result is written": ("babelclip.lexicon.store.write_whole", 2),
+    "all checkpoints are to be removed": ("babelclip.training.checkpoint.Checkpoints.clear", 3),
+}
 
 
 class PowerCutError(Exception):
@@ -93,3 +121,66 @@ def test_a_pack_is_no_result_of_the_run_that_was_to_replace_it(captions, tiny_fo
     learn(captions, tiny_folder, tmp_path, "--replace", "--seed", 5)
     assert (tmp_path / "de.babelpack").read_bytes() != pack
     assert not (tmp_path / "de.checkpoints").exists()
+
+
+def stream(student: Student, stages: list[Stage], out: Path) -> None:
+    """Two languages with methods that remember, saved after every step; what is finished leaves no checkpoints."""
+    checkpoints = Checkpoints(out / "checkpoints", every=0)
+    settings = babelclip.TaskSettings(vocab_size=400, batch_size=8, epochs=1, learning_rate=1e-3)
+    done = run_stream(student, stages, method="er+oewc", settings=settings, checkpoints=checkpoints)
+    done.student.save(out / "model")
+    (out / "run.json").write_text(done.runs[0].model_dump_json(exclude={"cost"}))
+    checkpoints.clear()
+
+
+def alone_until(place: str, count: int, work) -> int:
+    """Do something in a process that kills itself when a function is called for so many times; return its status."""
+    process = os.fork()
+    if process:
+        return os.waitpid(process, 0)[1]
+    try:
+        found, calls = pkgutil.resolve_name(place), []
+
+        def kill(*arguments, **options):
+            calls.append(place)
+            if len(calls) == count:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return found(*arguments, **options)
+
+        with replaced(place, kill):
+            work()
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+    os._exit(1)
+
+
+def die_everywhere(model: Path, captions: Path, out: Path) -> None:
+    """A stream as it is, and killed at each place and begun again; processes are forked where nothing was trained."""
+    student = babelclip.load(model, device="cpu", cache=Cache(None))
+    both = [student.examples(tag, captions / f"{tag}.tsv") for tag in ("de", "ru")]
+    stages = [Stage(one, [Gallery("test", one)]) for one in both]
+    ends = {}
+    for number, (what, (place, count)) in enumerate({"nothing": ("os.getpid", 0), **PLACES}.items()):
+        work = partial(stream, student, stages, out / str(number))
+        ends[what] = [alone_until(place, one, work) for one in (count, 0)]
+    (out / "ends.json").write_text(json.dumps(ends))
+
+
+@pytest.fixture(scope="module")
+def killed(tiny_folder, captions, tmp_path_factory):
+    out = tmp_path_factory.mktemp("killed")
+    code, _, errors = finish(start(die_everywhere, tiny_folder, captions, out, said=out), out, 240)
+    assert code == 0, errors
+    return out, json.loads((out / "ends.json").read_text()), errors
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.parametrize("what", PLACES)
+def test_killed_when(what, killed):
+    out, ends, errors = killed
+    assert ends["nothing"] == [0, 0], errors
+    assert ends[what] == [signal.SIGKILL, 0], errors
+    number = 1 + list(PLACES).index(what)
+    assert result(out / str(number)) == result(out / "0")
+    assert "remembered.safetensors" in result(out / str(number))
