@@ -6,6 +6,7 @@ A page asks for one by a mark, ``<!-- table: KIND of RECORD -->``, and ends it w
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from babelclip.report.published import Summary, find
 from babelclip.report.sheets import addition_sheets
 
 ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "bench" / "results"
 MARK = re.compile(r"(<!-- table: (\S+) of (\S+) -->\n).*?(\n<!-- /table -->)", re.DOTALL)
 METRIC, PUBLISHED_METRIC = "img_r10", "img_r1"
 KEYS = ("AA", "F", "Fen", "own")
@@ -51,7 +53,7 @@ CLAIMS = (  # what the paper finds: this row against those rows
 CAUSES = (
     ("decay of idle rows", "teir(init=normal,scale=idle)"),
     ("training of the start and end tokens", "teir(init=normal,scale=specials)"),
-    ("growing vocabularies (drift of tokenisation, and words of their own)", "oracle"),
+    ("growing vocabularies (drift, and words of each language's own)", "oracle"),
 )
 
 
@@ -61,16 +63,20 @@ def with_tables(page: Path) -> str:
 
 
 def _table(kind: str, record: str) -> str:
-    runs = read_results(ROOT / "bench" / "results" / f"{record}.json").runs
+    return KINDS[kind](record)
+
+
+def _groups(record: str) -> dict[str, BySeed]:
+    """The runs of a record by method and seed."""
     groups: dict[str, BySeed] = {}
-    for run in runs:
+    for run in read_results(RESULTS / f"{record}.json").runs:
         groups.setdefault(run.method, {})[run.seed] = run
-    return KINDS[kind](groups)
+    return groups
 
 
-def methods_table(groups: dict[str, BySeed]) -> str:
+def methods_table(record: str) -> str:
     """Methods that were run without and with TEIR, best AA first, and the counts of the sign test."""
-    rows, used = [], []
+    groups, rows, used = _groups(record), [], []
     for method, plain in groups.items():
         both = sorted(plain.keys() & groups.get(f"{method}+teir", {}).keys())
         if both:
@@ -83,9 +89,9 @@ def methods_table(groups: dict[str, BySeed]) -> str:
     return f"{table}\n\n{addition_sheets(used, METRIC)['with-teir'].title}."
 
 
-def ablation_table(groups: dict[str, BySeed]) -> str:
+def ablation_table(record: str) -> str:
     """Every row of the paper's ablation, and those that isolate one cause of forgetting."""
-    printed = [f"{one:.1f}" for one in _published()]
+    groups, printed = _groups(record), [f"{one:.1f}" for one in _published()]
     rows = []
     for (label, method), known in zip(ROWS, [*printed, *["-"] * (len(ROWS) - len(printed))], strict=True):
         of = list(_runs(groups, method).values())
@@ -94,9 +100,9 @@ def ablation_table(groups: dict[str, BySeed]) -> str:
     return _markdown(["row", "method here", "img_r1 AA", "published", "img_r10 AA", "F", "Fen", "own"], rows, words=2)
 
 
-def order_table(groups: dict[str, BySeed]) -> str:
+def order_table(record: str) -> str:
     """Each row of the ablation against those that the paper finds it to differ from, paired by seed."""
-    printed, rows = _published(), []
+    groups, printed, rows = _groups(record), _published(), []
     for claim, row, others in CLAIMS:
         ours = [_change(_runs(groups, ROWS[row][1]), _runs(groups, ROWS[other][1])) for other in others]
         theirs = [printed[row] - printed[other] for other in others]
@@ -106,9 +112,9 @@ def order_table(groups: dict[str, BySeed]) -> str:
     return _markdown(["claim", "published", "here"], rows, words=3)
 
 
-def causes_table(groups: dict[str, BySeed]) -> str:
+def causes_table(record: str) -> str:
     """How much less is forgotten where one cause alone is taken away; over the seeds that both were run with."""
-    rows = []
+    groups, rows = _groups(record), _drift(record)
     for label, method in CAUSES:
         without, cells = _runs(groups, method), []
         seeds = sorted(without.keys() & groups["cll"])
@@ -119,7 +125,7 @@ def causes_table(groups: dict[str, BySeed]) -> str:
     return _markdown(["taken away", "F", "share of F", "Fen", "share of Fen"], rows, words=1)
 
 
-KINDS: dict[str, Callable[[dict[str, BySeed]], str]] = {
+KINDS: dict[str, Callable[[str], str]] = {
     "methods": methods_table, "ablation": ablation_table, "order": order_table, "causes": causes_table,
 }  # fmt: skip
 
@@ -131,6 +137,18 @@ def _method_row(method: str, plain: Sequence[Run], teir: Sequence[Run]) -> list[
     change = f"{cells['AA'][1].mean - cells['AA'][0].mean:+.1f}"
     pairs = [str(each) for key, both in cells.items() for each in ([*both, change] if key == "AA" else both)]
     return [f"`{method.removeprefix('cll+')}`", told, *pairs]
+
+
+def _drift(record: str) -> list[list[str]]:
+    """What plain training forgets where its final texts are cut by snapshots, if ``bench/drift.py`` measured it."""
+    measured = json.loads((RESULTS / "drift.json").read_text(encoding="utf-8")).get(record, [])
+    if not measured:
+        return []
+    cells = []
+    for key in ("F", "Fen"):
+        whole, left = (sum(one[name] for one in measured) / len(measured) for name in (key, f"{key}_without_drift"))
+        cells += [f"{left:.1f}", _share(1 - left / whole)]
+    return [["drift of tokenisation (the same models, texts cut by each language's snapshot)", *cells]]
 
 
 def _runs(groups: dict[str, BySeed], method: str) -> BySeed:
