@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import CLIPModel
 
-from babelclip.acquirers import Learnt
+from babelclip.acquirers import Acquirers, Learnt
 from babelclip.config import TaskSettings
 from babelclip.data import Batch
 from babelclip.data.examples import base_lexicon
@@ -19,9 +19,10 @@ from babelclip.methods import METHODS, Step, Task, compose
 from babelclip.methods.teir import SCALES
 from babelclip.objectives import contrastive, distillation
 from babelclip.training import TaskTrainer, train_task
+from towers import begun
 
 STEPS = 30
-# Stages set another optimiser (test_mla.py); modules are no rows (test_acquirers.py); packs have no second task.
+# Those with modules and stages have a test of their own below; packs have no second task.
 ROWS_ONLY = [
     name
     for name in METHODS
@@ -67,50 +68,76 @@ def batches(sequences, examples, eos):
         yield Batch(ids, owner, examples.teachers[chosen], examples.images[owner], chosen)
 
 
-def dense_training(tiny, task, method, settings, all_batches):
-    """The papers' step (2.6) on the full table, written out; float64, the tower in the precision of the table."""
+def decay_scales(task, settings, scale, weights):
+    """How strongly each parameter decays: rows by their scale, matrices whole, vectors and the temperature not."""
+    rows = scale.decay[:, None].double()
+    if not settings.idle_decay:
+        trained = torch.cat([task.used, torch.tensor(task.lexicon.frame.specials)])
+        rows = torch.zeros_like(rows).index_copy(0, trained, rows[trained])
+    return {name: float(one.dim() > 1) for name, one in weights.items()} | {"rows": rows}
+
+
+def dense_training(tiny, task, method, settings, all_batches, modules=None):
+    """The papers' step (2.6) on the full table and on modules, written out; float64, the tower as precise as the table.
+
+    Returns what was trained, by name, and the temperature.
+    """
     precision, eos = task.lexicon.table.dtype, task.lexicon.eos
-    table = task.lexicon.table.double().clone()
-    start = table.to(precision)
-    temperature = torch.tensor(settings.temperature, dtype=torch.float64)
+    modules = modules or Acquirers()
+    fixed = modules.tensors()
+    weights = {"rows": task.lexicon.table, "temperature": torch.tensor(settings.temperature, dtype=torch.float64)}
+    weights |= {name: fixed[name] for name in modules.trained(task.language, method.acquirers(TowerShape(1, 4, 1, 4)))}
+    weights = {name: one.double() for name, one in weights.items()}
+    start = weights["rows"].to(precision)
     scale = method.row_scale(task)
-    moments = [[torch.zeros_like(p), torch.zeros_like(p)] for p in (table, temperature)]
+    decays = decay_scales(task, settings, scale, weights)
+    moments = {name: [torch.zeros_like(one), torch.zeros_like(one)] for name, one in weights.items()}
     for k, batch in enumerate(all_batches):
-        temperature = temperature.clamp(0.001, 0.5)
-        rows, tau = (one.detach().clone().to(precision).requires_grad_() for one in (table, temperature))
-        texts, _ = encode_batch(tiny, rows, batch.ids, eos)
+        weights["temperature"] = weights["temperature"].clamp(0.001, 0.5)
+        leaves = {name: one.detach().clone().to(precision).requires_grad_() for name, one in weights.items()}
+        rows, tau = leaves["rows"], leaves["temperature"]
+        modules.load({name: leaves.get(name, one) for name, one in fixed.items()}, torch.device("cpu"))
+        tags = [task.language] * len(batch.ids)
+        texts, inserts = encode_batch(tiny, rows, batch.ids, eos, modules, tags, training=True)
         teachers, images = batch.teachers.to(texts), batch.images.to(texts)
         step = Step(
-            row_ids=torch.arange(len(table)), parameters={"rows": rows}, start={"rows": start}, texts=texts,
+            row_ids=torch.arange(len(rows)), parameters={"rows": rows}, start={"rows": start}, texts=texts,
             teachers=teachers, images=images, image_ids=batch.image_ids, cross_modal=settings.cross_modal,
             compare=lambda one, other, ids, tau=tau: contrastive(one, other, ids, tau), places=batch.places,
-            inserts=[], encode=lambda sequences, _, rows=rows: encode_batch(tiny, rows, pad(sequences, eos), eos)[0],
-            gradient=lambda loss, rows=rows: {"rows": torch.autograd.grad(loss, rows)[0]}, gather=lambda one: one,
+            inserts=inserts, gather=lambda one: one,
+            encode=lambda sequences, _, rows=rows: encode_batch(tiny, rows, pad(sequences, eos), eos)[0],
+            gradient=lambda loss, rows=rows: {"rows": torch.autograd.grad(loss, rows)[0]},
         )  # fmt: skip
         loss = settings.cross_lingual * distillation(texts, teachers)
         loss = loss + settings.cross_modal * contrastive(texts, images, batch.image_ids, tau)
         (loss + sum(method.loss_terms(task, step).values())).backward()
         rows.grad += method.gradient_terms(task, step).get("rows", 0)
-        gradients = [rows.grad.double(), tau.grad.double()]
-        norm = math.sqrt(sum(float((g**2).sum()) for g in gradients))
-        gradients = [g * min(1.0, settings.clip_norm / (norm + 1e-6)) for g in gradients]
+        gradients = {name: one.grad.double() for name, one in leaves.items()}
+        if not settings.learn_temperature:
+            del gradients["temperature"]
+        norms = {name: math.sqrt(float((one**2).sum())) for name, one in gradients.items()}
+        if settings.clip == "global":
+            norms = dict.fromkeys(norms, math.sqrt(sum(norm**2 for norm in norms.values())))
         warm_up = int(settings.warm_up * STEPS)
         rate = settings.learning_rate * min(1.0, k / warm_up)
-        table = table * (1 - rate * settings.weight_decay * scale.decay[:, None].double())
-        if settings.scale_at == "gradient":
-            gradients[0] = gradients[0] * scale.gradient[:, None].double()
-        updated = []
-        for parameter, gradient, moment in zip((table, temperature), gradients, moments, strict=True):
+        if settings.schedule == "cosine" and k >= warm_up:
+            rate *= 0.5 * (1 + math.cos(math.pi * k / STEPS))
+        for name, whole in gradients.items():
+            gradient = whole * min(1.0, settings.clip_norm / (norms[name] + 1e-6))
+            if settings.scale_at == "gradient" and name == "rows":
+                gradient = gradient * scale.gradient[:, None].double()
+            moment = moments[name]
             moment[0] = settings.beta1 * moment[0] + (1 - settings.beta1) * gradient
             moment[1] = settings.beta2 * moment[1] + (1 - settings.beta2) * gradient**2
-            first = moment[0] / (1 - settings.beta1 ** (k + 1))
-            second = moment[1] / (1 - settings.beta2 ** (k + 1))
+            first, second = moment
+            if settings.optimiser == "adamw":
+                first = first / (1 - settings.beta1 ** (k + 1))
+                second = second / (1 - settings.beta2 ** (k + 1))
             change = rate * first / (second.sqrt() + settings.epsilon)
-            if settings.scale_at == "update" and parameter is table:
+            if settings.scale_at == "update" and name == "rows":
                 change = scale.gradient[:, None].double() * change
-            updated.append(parameter - change)
-        table, temperature = updated
-    return table, temperature
+            weights[name] = weights[name] * (1 - rate * settings.weight_decay * decays[name]) - change
+    return weights
 
 
 @pytest.mark.parametrize("names", ["cll", "cll+teir"])
@@ -122,9 +149,8 @@ def test_compact_equals_dense(tiny, examples, names):
     trainer = TaskTrainer(tiny, task, method, settings, total_steps=STEPS)
     for batch in batches(sequences, examples["de"], task.lexicon.eos):
         trainer.step(batch)
-    dense, temperature = dense_training(
-        tiny, task, method, settings, batches(sequences, examples["de"], task.lexicon.eos)
-    )
+    whole = dense_training(tiny, task, method, settings, batches(sequences, examples["de"], task.lexicon.eos))
+    dense, temperature = whole["rows"], whole["temperature"]
     found = trainer.full_table()
     moved = float((found - task.lexicon.table).abs().max())
     assert moved > 0.01
@@ -158,10 +184,34 @@ def test_in_float64_compact_and_dense_are_one(tiny, tiny_folder, examples, name,
         trainer.step(batch)
         if done == 7:
             middle = trainer.table.rows.detach().clone()
-            halfway = dense_training(encoder, task, part, settings, everything[:7])[0]
+            halfway = dense_training(encoder, task, part, settings, everything[:7])["rows"]
             torch.testing.assert_close(trainer.full_table(), halfway, rtol=0, atol=1e-10)
-    dense, temperature = dense_training(encoder, task, whole, settings, everything)
-    torch.testing.assert_close(trainer.full_table(), dense, rtol=0, atol=1e-10)
-    assert float(trainer.temperature.detach()) == pytest.approx(float(temperature), abs=1e-10)
+    dense = dense_training(encoder, task, whole, settings, everything)
+    torch.testing.assert_close(trainer.full_table(), dense["rows"], rtol=0, atol=1e-10)
+    assert float(trainer.temperature.detach()) == pytest.approx(float(dense["temperature"]), abs=1e-10)
     torch.testing.assert_close(trainer.full_table(middle, 7), halfway, rtol=0, atol=1e-10)
     assert float((trainer.full_table() - task.lexicon.table).abs().max()) > 0.01
+
+
+@pytest.mark.parametrize("names", ["full", "lora", "ptuning", "dualprompt", "coda", "mla+teir", "mla+nlt", "mla+le"])
+def test_in_float64_modules_and_stages_are_one_with_the_dense_step(deep, deep_folder, deep_examples, names):
+    """Contract 3 beside modules of another language, which stay: decay, clipping and Adam of all parameters."""
+    encoder, method, de = DoubleTower(deep_folder), compose(names), deep_examples["de"]
+    task, sequences = make_task(deep, de)
+    task.lexicon.table = task.lexicon.table.double()
+    wanted = TaskSettings(learning_rate=1e-3, batch_size=8, weight_decay=0.3)
+    (settings,) = method.stages(wanted).values()
+    settings = replace(settings, learning_rate=1e-3)
+    modules = begun(deep, *method.acquirers(deep.text_tower.shape), noise=0.02)
+    modules.load({name: one.double() for name, one in modules.tensors().items()}, deep.device)
+    before, other = modules.tensors(), modules.copy()
+    trainer = TaskTrainer(encoder, task, method, settings, total_steps=STEPS, modules=modules)
+    some = list(batches(sequences, de, task.lexicon.eos))[:10]
+    for batch in some:
+        trainer.step(batch)
+    dense = dense_training(encoder, task, method, settings, some, other)
+    torch.testing.assert_close(trainer.full_table(), dense.pop("rows"), rtol=0, atol=1e-10)
+    assert float(trainer.temperature.detach()) == pytest.approx(float(dense.pop("temperature")), abs=1e-10)
+    for name, one in modules.tensors().items():
+        torch.testing.assert_close(one, dense.get(name, before[name]), rtol=0, atol=1e-10)
+        assert (name in dense) == (not torch.equal(one, before[name])), name
