@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import babelclip
 from babelclip import __version__
 from babelclip.cli.main import app, main
-from babelclip.errors import BabelclipError, SettingError
+from babelclip.errors import BabelclipError, FormatError, SettingError
 from babelclip.evaluation import read_results
 from babelclip.files import alone
 from babelclip.packs.container import read_files
@@ -154,6 +154,17 @@ def test_two_processes_learn_together_and_one_of_them_speaks(captions, tiny_fold
         torch.testing.assert_close(many["rows"], single["rows"], rtol=0, atol=1e-5)
     for log in ("two/log.jsonl", "two.log.jsonl"):
         assert len((tmp_path / log).read_text().splitlines()) == 6
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfen\0a\0\n\0", b"name,value\n1,2\n", b'{"task": [], "step": 1}\n'])
+def test_a_foreign_log_is_refused_before_any_picture_is_looked_at(
+    content, captions, tiny_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("babelclip.data.Teacher.prepare", lambda *_: pytest.fail("looked at"))
+    (tmp_path / "log.jsonl").write_bytes(content)
+    with pytest.raises(FormatError, match=r"log.jsonl:1: not a line of a training log. Move the file away"):
+        invoke(*learn_german(captions, tiny_folder, tmp_path))
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [content]
 
 
 def test_curves_for_tensorboard(captions, tiny_folder, tmp_path, monkeypatch):

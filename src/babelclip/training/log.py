@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,15 @@ class JsonlLog:
     """
 
     def __init__(self, file: Path | str) -> None:
-        """Write to a file; it is opened at the first step."""
+        """Write to a file; it is opened at the first step.
+
+        Raises:
+            FormatError: what stands there is no training log.
+        """
         self.file = Path(file)
         self._open: Any = None
+        if self.file.is_file():
+            self._lines()
 
     def __call__(self, report: StepReport) -> None:
         """Append a step.
@@ -91,19 +98,21 @@ class JsonlLog:
 
     def _cut(self, report: StepReport) -> None:
         """Keep whole lines of earlier steps."""
-        kept = []
-        for number, line in enumerate(self.file.read_text(encoding="utf-8").split("\n")[:-1], start=1):
+        earlier = takewhile(lambda one: one[0] < (report.task, report.step), self._lines())
+        write_whole(self.file, b"".join(line + b"\n" for _, line in earlier))
+
+    def _lines(self) -> list[tuple[tuple[int, int], bytes]]:
+        """Whole lines, each with its task and step."""
+        found = []
+        for number, line in enumerate(self.file.read_bytes().split(b"\n")[:-1], start=1):
             try:
-                entry = json.loads(line)
-                earlier = (entry["task"], entry["step"]) < (report.task, report.step)
+                entry = json.loads(line.decode())
+                found.append(((int(entry["task"]), int(entry["step"])), line))
             except (ValueError, KeyError, TypeError) as error:
                 raise FormatError(
                     "not a line of a training log", file=self.file, line=number, fix="Move the file away."
                 ) from error
-            if not earlier:
-                break
-            kept.append(line + "\n")
-        write_whole(self.file, "".join(kept))
+        return found
 
 
 class TensorBoardLog:
