@@ -167,6 +167,30 @@ def test_a_foreign_log_is_refused_before_any_picture_is_looked_at(
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [content]
 
 
+@pytest.mark.parametrize("command", ["learn", "demo", "bench"])
+def test_a_precision_that_the_device_lacks_is_told_of_first(
+    command, captions, tiny_folder, folder, tmp_path, monkeypatch
+):
+    def stop(*_, **__):
+        raise InterruptedError
+
+    monkeypatch.setattr("torch.amp.is_autocast_available", lambda _: False)
+    for work in ("data.Teacher.prepare", "benchmarks.openmoji.write_folder", "benchmarks.run.run_stream_of"):
+        if command != "bench" or "prepare" not in work:
+            monkeypatch.setattr(f"babelclip.{work}", stop)
+    arguments = {
+        "learn": learn_german(captions, tiny_folder, tmp_path / "out"),
+        "demo": ["demo", "--out", tmp_path],
+        "bench": ["bench", "run", "--out", tmp_path, "--base", tiny_folder, "--train", "folder", "--test", "folder",
+                  "--data-root", folder.parent, "--device", "cpu", "--cache", tmp_path / "cache"],
+    }[command]  # fmt: skip
+    for precision, told in (("bfloat16", 1), ("float32", 0)):
+        monkeypatch.setattr("babelclip.benchmarks.run.BENCH", f"{precision}.json")
+        done = RUNNER.invoke(app, [*map(str, arguments), "--set", f"precision={precision}"])
+        assert isinstance(done.exception, InterruptedError), done.output
+        assert done.stderr.count("note: this device has no bfloat16; float32 is used") == told
+
+
 def test_curves_for_tensorboard(captions, tiny_folder, tmp_path, monkeypatch):
     command = learn_german(captions, tiny_folder, tmp_path / "out", "--tensorboard", tmp_path / "curves")
     with monkeypatch.context() as patch:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from babelclip.benchmarks.job import Job, Listener
-from babelclip.benchmarks.plan import make_plan, read_plan
+from babelclip.benchmarks.plan import Plan, make_plan, read_plan
 from babelclip.benchmarks.prepare import Prepared, Where
 from babelclip.benchmarks.run import RESULTS, run_bench
-from babelclip.cli.console import console, note, program, progress_bars, quieten, tell_incomplete
+from babelclip.cli.console import console, note, program, progress_bars, quieten, tell_incomplete, tell_precision
 from babelclip.config import DEFAULT_MODEL, change_settings
 from babelclip.continual import Stage
 from babelclip.data import user_cache
@@ -101,7 +102,7 @@ def run_run(
         _places(image_vectors, "--image-vectors"), device=device, cache=user_cache(cache).folder,
     )  # fmt: skip
     with progress_bars() as bars:
-        listener = Listener(bars.bar, bars.steps, note, _tell_prepared, _tell_finished)
+        listener = Listener(bars.bar, bars.steps, note, partial(_tell_prepared, plan), _tell_finished)
         results = run_bench(plan, where, out, jobs=jobs, listener=listener)
     for gallery, runs in by_gallery(results.runs).items():
         console.print(f"Measured on: {gallery}")
@@ -178,7 +179,7 @@ def _places(pairs: Sequence[str], option: str) -> dict[str, Path]:
     return places
 
 
-def _tell_prepared(prepared: Prepared) -> None:
+def _tell_prepared(plan: Plan, prepared: Prepared) -> None:
     """What is about to happen."""
     encoder = prepared.student.encoder
     console.print(f"Base model {encoder.name}, {encoder.dim}-d vectors, fingerprint {encoder.fingerprint[:12]}")
@@ -186,6 +187,7 @@ def _tell_prepared(prepared: Prepared) -> None:
     for language in prepared.languages:
         console.print(f"  {language}: {_sizes(prepared.stages[language])}")
     tell_incomplete(encoder.incomplete)
+    tell_precision(encoder.device, plan.task_settings().precision)
     for (source, reason), counts in prepared.skipped.items():
         note(f"{source} left out {reason}: {', '.join(f'{tag} {count:,}' for tag, count in counts.items())}")
     for name, count in prepared.data.counts.items():

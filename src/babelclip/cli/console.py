@@ -28,6 +28,8 @@ from rich.text import Text
 from babelclip.languages import language_name
 
 if TYPE_CHECKING:
+    import torch
+
     from babelclip.training import OnStep, StepReport
 
 _silent = os.environ.get("RANK", "0") != "0"  # of the processes that torchrun starts, the first one speaks
@@ -161,3 +163,11 @@ def tell_incomplete(videos: Sequence[Path]) -> None:
     """Say which videos are cut off or damaged inside; of those in the cache it was said when they came there."""
     if videos:
         note(f"cut-off or damaged videos: {len(videos):,}, first {videos[0]}; the frames that can be read are used")
+
+
+def tell_precision(device: torch.device, asked: str) -> None:
+    """Say it where a device lacks the precision that was asked for, before anything is learnt."""
+    from babelclip.training import Workers
+
+    if (used := Workers(device, asked).precision) != asked:
+        note(f"this device has no {asked}; {used} is used")

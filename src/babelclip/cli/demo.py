@@ -11,7 +11,7 @@ from pathlib import Path
 
 from babelclip import __version__
 from babelclip.benchmarks import openmoji
-from babelclip.cli.console import console, note, progress_bars, quieten, tell_all
+from babelclip.cli.console import console, note, progress_bars, quieten, tell_all, tell_precision
 from babelclip.cli.demo_models import keep
 from babelclip.cli.teaching import LOCK
 from babelclip.config import PICTOCLIP, TaskSettings, change_settings
@@ -71,6 +71,7 @@ def run_demo(
     student = load(DEFAULT_MODEL, device=device, cache=Cache(out / "cache"))
     if student.encoder.device.type == "cpu":
         keep_freed_memory()
+    tell_precision(student.encoder.device, recipe.precision)
     with alone(out, out / LOCK, wait=0):
         remove_temporaries(out)
         checkpoints = Checkpoints(out / "checkpoints", note=note)

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
-from babelclip.cli.console import console, counted, note, progress_bars, quieten, tell_all, tell_incomplete
+from babelclip.cli.console import (
+    console,
+    counted,
+    note,
+    progress_bars,
+    quieten,
+    tell_all,
+    tell_incomplete,
+    tell_precision,
+)
 from babelclip.cli.teaching import Start, choose_teaching
 from babelclip.config import TaskSettings, change_settings
 from babelclip.continual.record import JOINT
@@ -117,6 +126,7 @@ def run_learn(
     settings = change_settings(teaching.recipe, changes)
     known = f", knows {', '.join(teaching.known)}" if teaching.known else ""
     console.print(f"Base model {encoder.name} ({encoder.fingerprint[:12]}){known}; method {method}")
+    tell_precision(encoder.device, settings.precision)
     workers = Workers(encoder.device)
     if workers.count > 1 and runtime.cache.folder is None:
         raise SettingError(f"{workers.count} processes have no cache to share", fix="Leave --cache off away.")
@@ -211,8 +221,6 @@ def _print_report(report: TaskReport, settings: TaskSettings, deviation: float) 
         f"{counted(report.steps, 'step')} in {report.seconds:.1f} s ({report.texts / report.seconds:,.0f} texts/s, "
         f"{100 * report.padding:.1f} % padding), loss {report.loss:.3f}{kept}"
     )
-    if report.precision != settings.precision:
-        console.print(f"note: this device has no {settings.precision}; {report.precision} was used")
     if report.skipped:
         console.print(f"note: {counted(report.skipped, 'step')} overflowed in {report.precision} and moved nothing")
     if cover.texts < settings.batch_size:
