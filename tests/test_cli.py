@@ -191,22 +191,6 @@ def test_a_precision_that_the_device_lacks_is_told_of_first(
         assert done.stderr.count("note: this device has no bfloat16; float32 is used") == told
 
 
-def test_curves_for_tensorboard(captions, tiny_folder, tmp_path, monkeypatch):
-    command = learn_german(captions, tiny_folder, tmp_path / "out", "--tensorboard", tmp_path / "curves")
-    with monkeypatch.context() as patch:
-        patch.setitem(sys.modules, "torch.utils.tensorboard", None)
-        with pytest.raises(BabelclipError, match=r"'tensorboard', which is not installed. .*babelclip\[tensorboard\]"):
-            invoke(*command)
-    pytest.importorskip("tensorboard", reason="the extra [tensorboard] is not installed")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    invoke(*command)
-    curves = EventAccumulator(str(tmp_path / "curves"))
-    curves.Reload()
-    assert len(curves.Scalars("de/loss/total")) == 6
-    assert curves.Scalars("de/speed/texts_per_s")[0].value > 0
-
-
 def test_nothing_is_overwritten(captions, tmp_path):
     (tmp_path / "x").write_text("precious")
     with pytest.raises(BabelclipError, match="exists and is not empty"):

@@ -116,10 +116,13 @@ class JsonlLog:
 
 
 class TensorBoardLog:
-    """The same as curves for TensorBoard."""
+    """The same as curves for TensorBoard: ``FOLDER/LANGUAGE/`` is what it calls a run.
+
+    As in the other log, points behind the step that an interrupted run goes on from are dropped when it goes on.
+    """
 
     def __init__(self, folder: Path | str) -> None:
-        """Write event files to a folder.
+        """Write event files below a folder, from the first step on.
 
         Raises:
             MissingExtraError: tensorboard is not installed.
@@ -128,10 +131,14 @@ class TensorBoardLog:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise MissingExtraError("tensorboard", "tensorboard", "--tensorboard") from error
-        self._writer = SummaryWriter(str(folder))
+        self._writers: dict[str, SummaryWriter] = {}
+        self._folder, self._make = Path(folder), SummaryWriter
 
     def __call__(self, report: StepReport) -> None:
         """Add a point to each curve of the language."""
+        if report.language not in self._writers:
+            where = str(self._folder / report.language)
+            self._writers[report.language] = self._make(where, purge_step=report.step)
         figures = {f"loss/{name}": value for name, value in report.terms.items()} | {
             "loss/total": sum(report.terms.values()),
             "step/gradient_norm": report.gradient_norm,
@@ -142,8 +149,9 @@ class TensorBoardLog:
             "speed/padding": 1 - report.tokens / report.places,
         }
         for name, value in figures.items():
-            self._writer.add_scalar(f"{report.language}/{name}", value, report.step)
+            self._writers[report.language].add_scalar(name, value, report.step)
 
     def close(self) -> None:
         """Write what is left."""
-        self._writer.close()
+        for writer in self._writers.values():
+            writer.close()
