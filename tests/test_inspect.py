@@ -71,7 +71,8 @@ def test_other_families_are_told_and_can_be_taught(family, foreign_folders):
     assert found.reasons == ([] if starts else ["its tokenizer names no bos token"])
     assert KNOWN_FAMILIES[family].causal in (causal, None)
     assert (found.speed is not None) == starts
-    assert all(one.available == starts for one in found.methods)
+    other = {one.method for one in found.methods if one.available != starts}
+    assert other == ({"dualprompt"} if starts else set()), "its expert prompts have no place in 2 layers"
 
 
 def test_a_family_that_is_not_known_is_told_and_not_loaded(foreign_folders, tmp_path, monkeypatch):
@@ -249,7 +250,8 @@ def test_speed_is_measured_on_given_texts(tiny):
 
 
 def test_methods_that_do_not_fit_a_tower_say_so():
-    assert all(one.available for one in list_methods(TowerShape(2, 32, 2, 24)))
+    assert all(one.available for one in list_methods(TowerShape(3, 32, 2, 24)))
+    assert [one.method for one in list_methods(TowerShape(2, 32, 2, 24)) if one.reason] == ["dualprompt"]
     assert {one.reason for one in list_methods(TowerShape(2, 33, 2, 24))} == {
         "a width of 33 cannot be divided by 2 heads"
     }
