@@ -14,6 +14,7 @@ for threads in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):  # before torch; more o
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,12 +34,14 @@ from transformers import (
 
 import babelclip
 from babelclip.acquirers import Learnt
+from babelclip.acquirers.prompts import Prompts
 from babelclip.benchmarks.prepare import Where
 from babelclip.data import Corpus, Examples, Teacher, read_captions
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders import DualEncoder, load_encoder
 from babelclip.encoders.names import ASSETS
 from babelclip.lexicon import read_multilingual
+from babelclip.methods import Stack
 from babelclip.search.open import open_store
 from babelclip.search.store import VectorStore
 from browsing import browser, film, library, visit  # noqa: F401
@@ -162,6 +165,26 @@ def examples(tiny, corpora) -> dict[str, Examples]:
 def deep_examples(deep, corpora) -> dict[str, Examples]:
     teacher = Teacher(deep)
     return {language: teacher.prepare(corpus) for language, corpus in corpora.items()}
+
+
+@pytest.fixture(scope="session")
+def tower_for(tiny, examples, deep, deep_examples) -> Callable[[Stack], tuple[DualEncoder, dict[str, Examples]]]:
+    """A base model for some methods, and its examples: for prompts the deep one, which has all layers they belong in.
+
+    Behind each Russian text stands the German one of another picture: Russian wants to move rows that German needs.
+    """
+
+    def lend(some: dict[str, Examples]) -> dict[str, Examples]:
+        de, ru = some["de"], some["ru"]
+        return {"de": de, "ru": replace(ru, texts=list(map("{} {}".format, ru.texts, reversed(de.texts))))}
+
+    ordinary, higher = (tiny, lend(examples)), (deep, lend(deep_examples))
+
+    def choose(stack: Stack) -> tuple[DualEncoder, dict[str, Examples]]:
+        kinds = stack.acquirers(deep.text_tower.shape).values()
+        return higher if any(isinstance(kind, Prompts) for kind in kinds) else ordinary
+
+    return choose
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ from babelclip.acquirers import Learnt
 from babelclip.benchmarks.plan import make_plan
 from babelclip.config import TaskSettings
 from babelclip.continual.record import JOINT
-from babelclip.data import Teacher
 from babelclip.data.examples import base_lexicon
 from babelclip.data.joined import join_examples
 from babelclip.errors import SettingError, UnknownNameError
@@ -19,8 +18,6 @@ from babelclip.training import Checkpoints, train_task
 
 SETTINGS = TaskSettings(vocab_size=400, batch_size=8, epochs=1, learning_rate=1e-2, warm_up=0)
 ORDER = ("de", "ru")
-DEEP = {"er", "agem", "oewc", "si"}
-"""Look at losses or gradients of what ``dualprompt`` has in layers that only a deeper tower has."""
 
 
 def at_odds(one, other):
@@ -96,15 +93,10 @@ def test_a_method_says_what_it_is_and_its_options_can_be_written(name):
 
 
 @pytest.mark.parametrize("name", [*METHODS, "er(memory=30)", "der(memory=30)", "agem(memory=30)"])
-def test_what_was_learnt_before_is_the_same_after_a_task_that_was_interrupted(tiny, examples, tmp_path, name):
+def test_what_was_learnt_before_is_the_same_after_a_task_that_was_interrupted(tower_for, tmp_path, name):
     """Contract 7: memory, Fisher information, modules and chance go on from the checkpoint, bit for bit."""
-    check_interrupted(tiny, examples, tmp_path, name)
-
-
-@pytest.mark.parametrize("name", ["dualprompt", "coda"])
-def test_prompts_go_on_too_on_a_tower_that_has_layers_for_them(deep, corpora, tmp_path, name):
-    examples = {tag: Teacher(deep).prepare(corpora[tag]) for tag in ORDER}
-    assert check_interrupted(deep, examples, tmp_path, name).acquirers.tensors()
+    tower, examples = tower_for(compose(name))
+    check_interrupted(tower, examples, tmp_path, name)
 
 
 def check_interrupted(tiny, examples, tmp_path, name):
@@ -118,19 +110,17 @@ def check_interrupted(tiny, examples, tmp_path, name):
     again.load_state_dict(kept)
     same(everything(teach(tiny, examples, again, order=("ru",), folder=tmp_path, learnt=first)), everything(whole))
     same(again.state_dict(), undisturbed.state_dict())
-    return whole
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids="+".join)
-def test_two_methods_work_together_whatever_their_order(tiny, examples, deep, deep_examples, pair):
+def test_two_methods_work_together_whatever_their_order(tower_for, pair):
     """Contract 8: growing the lexicon between tasks is safe, and the order of the list changes nothing."""
-    if "dualprompt" in pair and DEEP & set(pair):
-        tiny, examples = deep, deep_examples
     stack = compose("+".join(pair))
-    there = everything(teach(tiny, examples, stack, together=stack.joint))
+    tower, examples = tower_for(stack)
+    there = everything(teach(tower, examples, stack, together=stack.joint))
     assert all(bool(value.isfinite().all()) for value in there.values())
     swapped = Stack(compose("+".join(pair)).methods[::-1])
-    back = everything(teach(tiny, examples, swapped, together=stack.joint))
+    back = everything(teach(tower, examples, swapped, together=stack.joint))
     for name, value in there.items():
         torch.testing.assert_close(back[name], value, rtol=0, atol=2e-4, msg=f"{pair}: {name}")
 

@@ -86,9 +86,9 @@ def test_names_options_plans_and_the_page_of_methods_know_it(monkeypatch):
     assert "- `strength=1`: how strongly." in page
 
 
-def test_it_keeps_the_contracts(tiny, tiny_folder, examples, tmp_path):
+def test_it_keeps_the_contracts(tiny, tiny_folder, examples, tower_for, tmp_path):
     check_interrupted(tiny, examples, tmp_path, "shrink(strength=50)")
-    PAIR(tiny, examples, None, None, ("shrink", "er"))
+    PAIR(tower_for, ("shrink", "er"))
     FIRST(tiny, examples, "shrink")
     KEEPS(tiny, examples, "shrink")
     DENSE(tiny, tiny_folder, examples, "shrink", "update")
