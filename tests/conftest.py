@@ -171,12 +171,13 @@ def deep_examples(deep, corpora) -> dict[str, Examples]:
 def tower_for(tiny, examples, deep, deep_examples) -> Callable[[Stack], tuple[DualEncoder, dict[str, Examples]]]:
     """A base model for some methods, and its examples: for prompts the deep one, which has all layers they belong in.
 
-    Behind each Russian text stands the German one of another picture: Russian wants to move rows that German needs.
+    Russian works against German: behind each of its texts stands the German one, and it is drawn to where that is not.
     """
 
     def lend(some: dict[str, Examples]) -> dict[str, Examples]:
         de, ru = some["de"], some["ru"]
-        return {"de": de, "ru": replace(ru, texts=list(map("{} {}".format, ru.texts, reversed(de.texts))))}
+        texts = list(map("{} {}".format, ru.texts, de.texts))
+        return {"de": de, "ru": replace(ru, texts=texts, teachers=-ru.teachers[:])}
 
     ordinary, higher = (tiny, lend(examples)), (deep, lend(deep_examples))
 

@@ -88,7 +88,7 @@ def test_names_options_plans_and_the_page_of_methods_know_it(monkeypatch):
 
 def test_it_keeps_the_contracts(tiny, tiny_folder, examples, tower_for, tmp_path):
     check_interrupted(tiny, examples, tmp_path, "shrink(strength=50)")
-    PAIR(tower_for, ("shrink", "er"))
+    PAIR(tower_for, tmp_path / "pair", ("shrink", "er"))
     FIRST(tiny, examples, "shrink")
     KEEPS(tiny, examples, "shrink")
     DENSE(tiny, tiny_folder, examples, "shrink", "update")
