@@ -39,8 +39,8 @@ RECORD_NOTES = {
     "table-methods-flickr8k": "The six runs with `counts` are of commit aeb183d, when it was new; all others of "
     "7c05fa1, which `code` names. Seed 0, seed 1 of `cll`, `oewc` and `er`, and `counts` were run on an AMD EPYC, the "
     "rest on an Intel Xeon; `oewc` of seed 2 is that of flickr8k-packs.\n",
-    "table-ablation-flickr8k": "`cll` and `cll+teir` are those of table-methods-flickr8k. Seeds 1 and 2 of the other rows "
-    "were run on an AMD EPYC with other work beside, the rest as there: times are not to be compared.\n",
+    "table-ablation-flickr8k": "`cll` and `cll+teir` are those of table-methods-flickr8k. Seeds 1 and 2 of the other "
+    "rows were run on an AMD EPYC with other work beside, the rest as there: times are not to be compared.\n",
 }
 
 SPEED_NOTES = """
