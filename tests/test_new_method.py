@@ -17,7 +17,7 @@ from test_contracts import (
     test_two_methods_work_together_whatever_their_order,
 )
 from test_dense import test_in_float64_compact_and_dense_are_one
-from test_regularisers import (
+from test_earlier import (
     test_numbers_that_a_method_keeps_change_how_the_next_language_is_learnt,
     test_the_first_language_is_learnt_as_without_the_method,
 )
@@ -89,7 +89,8 @@ def test_names_options_plans_and_the_page_of_methods_know_it(monkeypatch):
 def test_it_keeps_the_contracts(tiny, tiny_folder, examples, tower_for, tmp_path):
     check_interrupted(tiny, examples, tmp_path, "shrink(strength=50)")
     PAIR(tower_for, tmp_path / "pair", ("shrink", "er"))
-    FIRST(tiny, examples, "shrink")
+    FIRST(tower_for, ("cll", "shrink"))
+    FIRST(tower_for, ("mla", "shrink"))
     KEEPS(tiny, examples, "shrink")
     DENSE(tiny, tiny_folder, examples, "shrink", "update")
     found, plain = (everything(teach(tiny, examples, compose(one))) for one in ("shrink", "cll"))

@@ -1,6 +1,5 @@
 """Methods that hold old parameters, against their definitions written out."""
 
-import itertools
 from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
@@ -14,66 +13,17 @@ from babelclip.data.examples import base_lexicon
 from babelclip.encoders.tower import encode_batch, encode_tokens
 from babelclip.errors import SettingError, UnknownNameError
 from babelclip.lexicon import Tokens
-from babelclip.methods import METHODS, Method, Task, compose
+from babelclip.methods import Task, compose
 from babelclip.methods.importance import Importance
 from babelclip.methods.oewc import mean_squared_gradients
 from babelclip.methods.si import SI
 from babelclip.objectives import contrastive, distillation
 from babelclip.training import Validation, train_task
-from test_contracts import SETTINGS, everything, teach
-
-# Methods that act on later tasks alone: they bring no modules, settings, stages or vocabulary of their own.
-OF_THEIR_OWN = ("acquirer", "wishes", "stage", "vocabulary_size")
-PLAIN_AT_FIRST = [
-    name
-    for name in METHODS
-    if not METHODS[name].joint and all(getattr(METHODS[name], hook) is getattr(Method, hook) for hook in OF_THEIR_OWN)
-]
-PLAIN_PAIRS = ["+".join(pair) for pair in itertools.combinations(PLAIN_AT_FIRST, 2)]
+from test_contracts import SETTINGS, teach
 
 
 def last(stack):
     return stack.methods[-1]
-
-
-def test_most_methods_act_on_later_tasks_alone():
-    assert {"er", "der", "agem", "oewc", "si", "lwf", "gpm", "coma"} <= set(PLAIN_AT_FIRST)
-
-
-@pytest.mark.parametrize("name", [*PLAIN_AT_FIRST, *PLAIN_PAIRS])
-def test_the_first_language_is_learnt_as_without_the_method(tiny, examples, name):
-    found = everything(teach(tiny, examples, compose(name), order=("de",)))
-    plain = everything(teach(tiny, examples, compose("cll"), order=("de",)))
-    assert all(torch.equal(found[key], plain[key]) for key in plain)
-
-
-@pytest.mark.parametrize("name", ["si(strength=100)" if name == "si" else name for name in PLAIN_AT_FIRST])
-def test_the_second_language_is_not(tiny, examples, name):
-    if name == "cll":
-        pytest.skip("adds nothing within a model")
-    found, plain = (everything(teach(tiny, examples, compose(one))) for one in (name, "cll"))
-    assert not torch.equal(found["table"], plain["table"])
-
-
-@pytest.mark.parametrize("name", [*METHODS, "er(variant=as-released)", "der(variant=as-released)"])
-def test_numbers_that_a_method_keeps_change_how_the_next_language_is_learnt(tiny, examples, name):
-    """Every tensor of floats, one at a time, or all that is kept; images of memory texts are read as released alone."""
-    stack = compose(name)
-    first = teach(tiny, examples, stack, order=("de",))
-    kept = {key: value.clone() for key, value in stack.state_dict().items()}
-    plain = everything(teach(tiny, examples, stack, order=("ru",), learnt=first))
-    numbers = [key for key, value in kept.items() if value.is_floating_point()]
-    assert numbers or name not in {"er", "der", "agem", "oewc", "si"}
-    if kept and not numbers:  # whole numbers: without them the next language is learnt otherwise
-        found = everything(teach(tiny, examples, compose(name), order=("ru",), learnt=first))
-        assert any(not torch.equal(found[one], plain[one]) for one in plain)
-    for key in numbers:
-        moved = kept[key] + 10 * kept[key].abs().mean()
-        again = compose(name)
-        again.load_state_dict({one: moved if one == key else value.clone() for one, value in kept.items()})
-        found = everything(teach(tiny, examples, again, order=("ru",), learnt=first))
-        changed = any(not torch.equal(found[one], plain[one]) for one in plain)
-        assert changed == (not key.endswith(".images") or "as-released" in name), key
 
 
 @pytest.mark.parametrize("name", ["cll", "mla", "lora", "ptuning", "dualprompt", "full"])
