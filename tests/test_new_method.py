@@ -91,7 +91,7 @@ def test_it_keeps_the_contracts(tiny, tiny_folder, examples, tower_for, tmp_path
     PAIR(tower_for, tmp_path / "pair", ("shrink", "er"))
     FIRST(tower_for, ("cll", "shrink"))
     FIRST(tower_for, ("mla", "shrink"))
-    KEEPS(tiny, examples, "shrink")
+    KEEPS(tower_for, "shrink")
     DENSE(tiny, tiny_folder, examples, "shrink", "update")
     found, plain = (everything(teach(tiny, examples, compose(one))) for one in ("shrink", "cll"))
     assert not bool((found["table"] == plain["table"]).all())
