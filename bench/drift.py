@@ -1,6 +1,6 @@
 """How much of the forgetting is tokenisation drift alone: final scores with today's tokenizer and with snapshots.
 
-    python bench/drift.py configs/table-ablation.toml --folder folder=report/data     # after `make demo`; 4 minutes
+    python bench/drift.py configs/table-ablation.toml --folder folder=report/data     # after `make demo`
 
 Streams of plain training (or of other methods that need no language) are run as in the plan. Afterwards the same
 weights read each language's test texts twice: cut as the last language's tokenizer cuts them, which is what the plan
