@@ -14,13 +14,19 @@ from babelclip.data.examples import base_lexicon
 from babelclip.data.joined import join_examples
 from babelclip.errors import SettingError
 from babelclip.lexicon import Wish
-from babelclip.methods import compose
+from babelclip.methods import METHODS, compose
 from babelclip.packs import Polyglot, learn_pack
 from babelclip.training import Validation, train_task
 from test_contracts import SETTINGS, everything, same, teach
 from test_regularisers import last
 
-REMEMBERING = ["er(memory=30)", "der(memory=30)", "agem(memory=30)", "oewc", "si(strength=100)", "gpm", "counts"]
+
+def small(name):
+    """A method that remembers, so that a tiny stream shows what it does."""
+    return f"{name}(memory=30)" if METHODS[name].needs_memory else {"si": "si(strength=100)"}.get(name, name)
+
+
+REMEMBERING = [small(name) for name in METHODS if METHODS[name]().remembers]
 
 
 @pytest.mark.parametrize("method", REMEMBERING)

@@ -17,6 +17,7 @@ from babelclip.methods import Task, compose
 from babelclip.training import Checkpoints, TaskTrainer
 from babelclip.training.batches import Order, plan_epoch
 from babelclip.training.bert_adam import BertAdam
+from test_later import REMEMBERING
 from test_resume import PowerCutError
 from towers import TEXTS
 
@@ -262,7 +263,7 @@ def test_frozen_rows_do_not_even_decay(tiny, examples, frozen):
     assert torch.equal(student.lexicon.table[: len(before)], before)
 
 
-@pytest.mark.parametrize("method", ["oewc", "si", "er(memory=9)", "der(memory=9)", "agem(memory=9)", "coma", "counts"])
+@pytest.mark.parametrize("method", [*REMEMBERING, "coma", "lwf"])
 def test_methods_against_forgetting_go_on_where_rows_are_frozen_later(foreign, examples, method):
     foreign.learn("de", examples["de"], method=f"mla+{method}", settings=QUICK)
     before = foreign.lexicon.table
