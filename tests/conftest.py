@@ -44,6 +44,7 @@ from babelclip.lexicon import read_multilingual
 from babelclip.methods import Stack
 from babelclip.search.open import open_store
 from babelclip.search.store import VectorStore
+from babelclip.training.tune import TuneSettings, tune_english
 from browsing import browser, film, library, visit  # noqa: F401
 from indexing import Counting, write_pictures
 from postgres_server import binaries, server
@@ -309,3 +310,34 @@ def where(folder):
 def content(tiny_folder):
     return {"base": str(tiny_folder), "train": {"dataset": "folder"}, "test": [{"dataset": "folder"}],
             "settings": {"vocab_size": 400, "batch_size": 8, "epochs": 2, "learning_rate": 1e-3}}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def english(captions, tmp_path_factory) -> Corpus:
+    """The 24 pictures; three of them with a second caption, one of it longer than the tower takes."""
+    lines = (captions / "de.tsv").read_text(encoding="utf-8").splitlines()
+    rows = [line.rsplit("\t", 1)[0] for line in lines]
+    more = [f"0-0.png\t{'a very red square ' * 40}", "1-1.png\tgrass", "2-2.png\ta wall of blue bricks"]
+    folder = shutil.copytree(captions, tmp_path_factory.mktemp("english") / "english")
+    (folder / "english.tsv").write_text("\n".join([*rows, *more]) + "\n", encoding="utf-8")
+    return read_captions(folder / "english.tsv", "en")
+
+
+@pytest.fixture(scope="session")
+def tuned_folder(tiny_folder, english, tmp_path_factory) -> Path:
+    """The tiny model, tuned on English."""
+    folder = tmp_path_factory.mktemp("tuned") / "tuned"
+    settings = TuneSettings(epochs=3, batch_size=8, learning_rate=1e-3)
+    tune_english(tiny_folder, english, settings, device="cpu").save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def learnt(tiny_folder, captions, tmp_path_factory) -> Path:
+    """German on the base model before it was tuned: rows under TEIR, and MLA's modules."""
+    folder = tmp_path_factory.mktemp("learnt") / "de"
+    student = babelclip.load(tiny_folder, device="cpu")
+    settings = babelclip.TaskSettings(vocab_size=400, batch_size=8, epochs=2, learning_rate=1e-3)
+    student.learn("de", captions / "de.tsv", method="mla+teir", settings=settings)
+    student.save(folder)
+    return folder

@@ -284,3 +284,31 @@ def test_attention_in_bfloat16_on_a_cpu_is_as_exact_as_its_inputs(case):
     )
     for ours, reference in pairs:
         assert (ours.double() - reference).norm() <= 0.006 * reference.norm()
+
+
+def test_frozen_matrices_are_converted_once_for_autocast_and_no_bit_changes(tiny, monkeypatch):
+    tower, lexicon = tiny.text_tower.with_weights(tiny.text_tower.weights()), base_lexicon(tiny)
+    ids = pad(lexicon.encode(TEXTS), lexicon.eos)
+    layout = tower.lay_out(ids, first_ends(ids, lexicon.eos))
+
+    def step(weights=None):
+        rows = lexicon.table[layout.ids].clone().requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            vectors = (tower if weights is None else tower.with_weights(weights))(rows, layout)
+        (vectors.float() ** 2).sum().backward()
+        return vectors.detach(), rows.grad
+
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        tower(lexicon.table[layout.ids], layout)  # an evaluation comes first, and training goes on
+        once = tower._layers_for("cpu")
+    assert tower._layers_for("cpu")[0].mlp_in[0].dtype == torch.float32
+    found = step()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert tower._layers_for("cpu") is once
+    assert [weight.dtype == torch.bfloat16 for weight, _ in once[0]] == [weight.dim() == 2 for weight, _ in once[0]]
+    weights = {name: one.clone().requires_grad_() for name, one in tower.weights().items()}
+    trained = step(weights)
+    assert all(one.grad is not None and one.grad.isfinite().all() for one in weights.values())
+    monkeypatch.setattr(type(tower), "_layers_for", lambda self, _: self._layers)
+    for pair in (*zip(found, step(), strict=True), *zip(found, trained, strict=True)):
+        assert torch.equal(*pair)

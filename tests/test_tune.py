@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import shutil
 from functools import partial
 from types import SimpleNamespace
 
@@ -13,14 +12,12 @@ from PIL import Image
 from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 from typer.testing import CliRunner
 
-import babelclip
 from babelclip.cli.main import app
 from babelclip.config import change_settings
 from babelclip.data import read_captions
 from babelclip.data.examples import base_lexicon
 from babelclip.encoders import encode_tokens, load_encoder, open_picture
-from babelclip.errors import BabelclipError, DataError, FormatError, ModelError, SettingError, UnknownNameError
-from babelclip.lexicon.store import LEXICON
+from babelclip.errors import BabelclipError, DataError, ModelError, SettingError, UnknownNameError
 from babelclip.training import Checkpoints
 from babelclip.training.pairs import Pairs
 from babelclip.training.tune import TuneSettings, tune_english
@@ -28,17 +25,6 @@ from babelclip.training.tuner import Tuner
 from fake_hub import fake_hub
 
 SHORT = TuneSettings(epochs=3, batch_size=8, learning_rate=1e-3)
-
-
-@pytest.fixture(scope="module")
-def english(captions, tmp_path_factory):
-    """The 24 pictures; three of them with a second caption, one of it longer than the tower takes."""
-    lines = (captions / "de.tsv").read_text(encoding="utf-8").splitlines()
-    rows = [line.rsplit("\t", 1)[0] for line in lines]
-    more = [f"0-0.png\t{'a very red square ' * 40}", "1-1.png\tgrass", "2-2.png\ta wall of blue bricks"]
-    folder = shutil.copytree(captions, tmp_path_factory.mktemp("english") / "english")
-    (folder / "english.tsv").write_text("\n".join([*rows, *more]) + "\n", encoding="utf-8")
-    return read_captions(folder / "english.tsv", "en")
 
 
 def weights(tuned):
@@ -196,13 +182,6 @@ def test_interrupted_anywhere_it_ends_with_the_same_bits(tiny, english, tmp_path
             tune_english(tiny, other, SHORT, validation=held_out, checkpoints=checkpoints)
 
 
-@pytest.fixture(scope="module")
-def tuned_folder(tiny_folder, english, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tuned") / "tuned"
-    tune_english(tiny_folder, english, SHORT, device="cpu").save(folder)
-    return folder
-
-
 def test_the_folder_is_an_ordinary_model(tiny, tiny_folder, tuned_folder, english):
     tuned = tune_english(tiny, english, SHORT)
     model = CLIPModel.from_pretrained(tuned_folder)
@@ -245,76 +224,6 @@ def test_nothing_half_written_stays(tiny, english, tmp_path, monkeypatch):
     with pytest.raises(BabelclipError, match=r"cannot be written \(No space left on device\)"):
         tuned.save(tmp_path / "out")
     assert not list(tmp_path.iterdir())
-
-
-@pytest.fixture(scope="module")
-def learnt(tiny_folder, captions, tmp_path_factory):
-    """German on the base model before it was tuned: rows under TEIR, and MLA's modules."""
-    folder = tmp_path_factory.mktemp("learnt") / "de"
-    student = babelclip.load(tiny_folder, device="cpu")
-    settings = babelclip.TaskSettings(vocab_size=400, batch_size=8, epochs=2, learning_rate=1e-3)
-    student.learn("de", captions / "de.tsv", method="mla+teir", settings=settings)
-    student.save(folder)
-    return folder
-
-
-def test_languages_are_plugged_into_the_tuned_model(learnt, tiny, tuned_folder, tmp_path, captions):
-    own = babelclip.load(learnt, device="cpu")
-    plugged = babelclip.load(learnt, base=tuned_folder, plug=True, device="cpu")
-    assert plugged.languages == ["de"]
-    base, new = tiny.token_table, plugged.encoder.token_table
-    assert not torch.equal(base, new)
-    trained = (own.lexicon.table[: len(base)] != base).any(dim=1)
-    assert 0 < trained.sum() < len(base)
-    assert torch.equal(plugged.lexicon.table[: len(base)][trained], own.lexicon.table[: len(base)][trained])
-    assert torch.equal(plugged.lexicon.table[: len(base)][~trained], new[~trained]), "all other rows are the tuned ones"
-    assert torch.equal(plugged.lexicon.table[len(base) :], own.lexicon.table[len(base) :])
-    assert_equal(plugged.learnt.acquirers.tensors(), own.learnt.acquirers.tensors())
-    texts = ["ein quadrat in rot"]
-    assert not torch.equal(plugged.encode_texts(texts, language="de"), own.encode_texts(texts, language="de"))
-    plugged.save(tmp_path / "saved")
-    back = babelclip.load(tmp_path / "saved", device="cpu")
-    assert torch.equal(back.lexicon.table, plugged.lexicon.table), "once saved, it belongs to the tuned model"
-    assert torch.equal(back.encode_texts(texts, language="de"), plugged.encode_texts(texts, language="de"))
-
-
-def test_on_its_own_base_plug_changes_nothing(learnt, tiny_folder):
-    plain, plugged = (babelclip.load(learnt, base=tiny_folder, plug=plug, device="cpu") for plug in (False, True))
-    assert torch.equal(plain.lexicon.table, plugged.lexicon.table)
-
-
-def test_only_what_fits_is_plugged_in(learnt, tiny, tuned_folder, deep_folder, tmp_path):
-    with pytest.raises(FormatError, match=r"learnt on .* with fingerprint .* but .* or, if .* plug=True .*--plug-in"):
-        babelclip.load(learnt, base=tuned_folder, device="cpu")
-    with pytest.raises(FormatError, match=r"text tower has layers 2, .* but that of the base model .* layers 6, width"):
-        babelclip.load(learnt, base=deep_folder, plug=True, device="cpu")
-    other = tmp_path / "other"
-    shutil.copytree(tuned_folder, other)
-    content = json.loads((other / "tokenizer.json").read_text(encoding="utf-8"))
-    merges = content["model"]["merges"]
-    merges[0], merges[1] = merges[1], merges[0]
-    (other / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(FormatError, match=r"tokenizer has sha256 \w{12}, but that of the base model given has \w{12}"):
-        babelclip.load(learnt, base=other, plug=True, device="cpu")
-    old = tmp_path / "old"
-    shutil.copytree(learnt, old)
-    content = json.loads((old / LEXICON).read_text(encoding="utf-8"))
-    del content["base_tokenizer"], content["base_shape"]
-    (old / LEXICON).write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(FormatError, match="save it again"):
-        babelclip.load(old, base=tuned_folder, plug=True, device="cpu")
-    babelclip.load(old, device="cpu").save(old)
-    assert babelclip.load(old, base=tuned_folder, plug=True, device="cpu").languages == ["de"]
-
-
-def test_padding_and_truncation_make_no_other_tokenizer(learnt, tuned_folder, tmp_path):
-    other = tmp_path / "other"
-    shutil.copytree(tuned_folder, other)
-    tokenizer = AutoTokenizer.from_pretrained(other)
-    tokenizer(["a"], padding="max_length", truncation=True, max_length=9)
-    tokenizer.save_pretrained(other)
-    assert (other / "tokenizer.json").read_bytes() != (tuned_folder / "tokenizer.json").read_bytes()
-    assert babelclip.load(learnt, base=other, plug=True, device="cpu").languages == ["de"]
 
 
 def test_what_cannot_be_tuned_is_said(tiny, english, learnt, tmp_path, captions):
@@ -378,7 +287,16 @@ def test_the_command_tunes_measures_and_goes_on(english, captions, tiny_folder, 
         with pytest.raises(PowerCutError):
             command()
     assert [entry.name for entry in tmp_path.iterdir()] == ["tuned.unfinished"]
+    with monkeypatch.context() as patch:
+        patch.setattr("babelclip.cli.tune.print_scores", cut)
+        with pytest.raises(PowerCutError):
+            command()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["tuned", "tuned.unfinished"]
+    with pytest.raises(SettingError, match="holds checkpoints of another run: seed was 0, is 5"):
+        command("--seed", 5)
+    before = (out / "model.safetensors").stat()
     printed = command()
+    assert (out / "model.safetensors").stat() == before
     for piece in ("27 English captions", "Going on from", "9 steps in", "before", "after", "chance", "Written to"):
         assert piece in printed
     assert [entry.name for entry in tmp_path.iterdir()] == ["tuned"]
@@ -391,6 +309,10 @@ def test_the_command_tunes_measures_and_goes_on(english, captions, tiny_folder, 
     assert "r_mean" in printed
     with pytest.raises(SettingError, match="exists and is not empty"):
         command()
+
+
+def cut(*_):
+    raise PowerCutError
 
 
 def fail_at_step_5(tuner, done):

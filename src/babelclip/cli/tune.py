@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -31,7 +32,7 @@ def run_tune(
 
     Args:
         data: training captions.
-        out: new folder for the model; while it is trained, ``OUT.unfinished`` holds checkpoints and log.
+        out: new folder for the model; until its scores are told, ``OUT.unfinished`` holds checkpoints and log.
         base: base model.
         test: captions to measure before and after.
         validation: captions to choose the best epoch with.
@@ -41,7 +42,9 @@ def run_tune(
     """
     quieten()
     settings = change_settings(TuneSettings(), changes)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    work = out.with_name(f"{out.name}.unfinished")
+    written = _same(out / LOG, work / LOG)  # and the run was killed before it had told its scores
+    if not written and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingError(f"--out {out} exists and is not empty", fix="Choose a new folder; nothing is overwritten.")
     train = columns.read(data, "en")
     held_out, tested = ([] if one is None else [columns.read(one, "en")] for one in (validation, test))
@@ -53,7 +56,6 @@ def run_tune(
         f"Training both towers on {len(train.captions):,} English captions, {settings.epochs} epochs in batches of "
         f"{settings.batch_size}, peak rate {settings.learning_rate:g}"
     )
-    work = out.with_name(f"{out.name}.unfinished")
     with alone(work, out.with_name(f".{out.name}{LOCK}"), wait=0):
         if work.is_dir():
             remove_temporaries(work)
@@ -67,13 +69,13 @@ def run_tune(
                 encoder, train, settings, validation=held_out,
                 on_step=tell_all(log, bars.steps("tuning")), checkpoints=checkpoints,
             )  # fmt: skip
-        tuned.save(out, inside=work)
-        log.file.replace(out / LOG)
-        remove_folder(work)
-    _print_report(tuned.report, settings)
-    for corpus, score in zip(tested, before, strict=True):
-        examples, after = _scores(load_encoder(out, device=runtime.device), corpus, runtime)
-        print_scores(examples, {"before": score, "after": after})
+        if not written:
+            tuned.save(out, inside=work, log=log.file)
+        _print_report(tuned.report, settings)
+        for corpus, score in zip(tested, before, strict=True):
+            examples, after = _scores(load_encoder(out, device=runtime.device), corpus, runtime)
+            print_scores(examples, {"before": score, "after": after})
+        remove_folder(work)  # last of all: until then the same command goes on
     console.print(f"Written to {out}. Next:")
     where, others = columns.options(), replace(columns, text=None).options()
     model, more, named = (quote(str(path)) for path in (out, f"{out}-XX", test or "TEST.tsv"))
@@ -83,6 +85,11 @@ def run_tune(
         f"  {program()} evaluate --model LEARNT --base {model} --plug-in --language XX --data XX.tsv{others}"
         "   # LEARNT: learnt on the base model before"
     )
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Whether both files are there and hold the same."""
+    return one.is_file() and other.is_file() and filecmp.cmp(one, other, shallow=False)
 
 
 def _scores(encoder: DualEncoder, corpus: Corpus, runtime: Runtime) -> tuple[Examples, dict[str, float]]:

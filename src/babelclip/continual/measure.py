@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,7 +23,6 @@ from babelclip.evaluation import bootstrap_intervals, retrieval_scores
 
 PART = 64
 Scores = dict[str, float]
-Sequences = list[list[int]]
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,32 @@ class Gallery:
     folds: int = 1
 
 
+class _Part(NamedTuple):
+    """The input ids of neighbouring texts: (T,) int32, one text behind the other, and (n,) int32 how many each has."""
+
+    ids: Tensor
+    lengths: Tensor
+
+    @classmethod
+    def of(cls, sequences: list[list[int]]) -> _Part:
+        ids = torch.tensor([token for sequence in sequences for token in sequence], dtype=torch.int32)
+        return cls(ids, torch.tensor([len(sequence) for sequence in sequences], dtype=torch.int32))
+
+    def sequences(self) -> list[list[int]]:
+        """The ids of each text."""
+        return [one.tolist() for one in self.ids.split(self.lengths.tolist())]
+
+    def same_as(self, other: _Part) -> bool:
+        """Whether another one has the same texts."""
+        return torch.equal(self.ids, other.ids) and torch.equal(self.lengths, other.lengths)
+
+
 @dataclass
 class _Known:
     """What was found the last time."""
 
     learnt: Learnt
-    parts: list[Sequences]
+    parts: list[_Part]
     vectors: Tensor
     scores: Scores
 
@@ -101,15 +121,15 @@ class Evaluator:
         stale = [
             number
             for number, part in enumerate(parts)
-            if known is None or changed is None or part != known.parts[number] or _touched(part, changed)
+            if known is None or changed is None or not part.same_as(known.parts[number]) or changed[part.ids].any()
         ]
         table = lexicon.table.to(self.encoder.device) if stale else lexicon.table
         for number in stale:
-            start = number * PART
-            vectors[start : start + len(parts[number])] = encode_tokens(
-                self.encoder, table, parts[number], modules, examples.language, eos=lexicon.eos
+            sequences = parts[number].sequences()
+            vectors[number * PART :][: len(sequences)] = encode_tokens(
+                self.encoder, table, sequences, modules, examples.language, eos=lexicon.eos
             )
-            self.encoded += len(parts[number])
+            self.encoded += len(sequences)
         self.texts += len(examples.texts)
         if known is None or stale:
             scores = retrieval_scores(vectors, examples.images[:], examples.owner, folds=gallery.folds)
@@ -130,10 +150,5 @@ class Evaluator:
         return self._changed[2]
 
 
-def _cut(sequences: Sequences) -> Iterator[Sequences]:
-    return (sequences[start : start + PART] for start in range(0, len(sequences), PART))
-
-
-def _touched(part: Sequences, changed: Tensor) -> bool:
-    """Whether a row of any token of a part has changed."""
-    return bool(changed[torch.tensor([token for sequence in part for token in sequence])].any())
+def _cut(sequences: list[list[int]]) -> Iterator[_Part]:
+    return (_Part.of(sequences[start : start + PART]) for start in range(0, len(sequences), PART))

@@ -103,6 +103,7 @@ class ArrangedTower:
         self._activation: Callable[[Tensor], Tensor] = silu if folded else ACT2FN[self.activation]
         self._positions, self._head = positions, head
         self._layers = [_arrange(modules, self._factor) for modules in layers]
+        self._converted: dict[torch.dtype, list[Layer]] = {}
         self._heads: int = config.num_attention_heads
         self.shape = TowerShape(len(self._layers), config.hidden_size, self._heads, len(head.projection))
 
@@ -112,9 +113,10 @@ class ArrangedTower:
             entering = insert.enter(rows)
             rows = rows if entering is None else entering
         hidden = self._enter(rows + self._positions[layout.positions])
-        for number, layer in enumerate(self._layers[:-1]):
+        *layers, last = self._layers_for(rows.device.type)
+        for number, layer in enumerate(layers):
             hidden = self._block(number, layer, hidden, layout, inserts)
-        pooled = self._last_block(self._layers[-1], hidden, layout, inserts)
+        pooled = self._last_block(last, hidden, layout, inserts)
         return self._head(pooled, self.epsilon)
 
     def lay_out(self, ids: Tensor, ends: Tensor, groups: Tensor | None = None, *, bands: int | None = None) -> Layout:
@@ -163,7 +165,7 @@ class ArrangedTower:
         )
         beside = None if self._head.bias is None else weights["projection_bias"]
         tower._head = Head(norm, dense, self._head.bend, weights["projection"], beside)
-        tower._layers = []
+        tower._layers, tower._converted = [], {}
         for number in range(len(self._layers)):
             parts = {}
             for name in Layer._fields:
@@ -172,6 +174,19 @@ class ArrangedTower:
                 parts[name] = weight * self._factor ** power[0], bias * self._factor ** power[1]
             tower._layers.append(Layer(**parts))
         return tower
+
+    def _layers_for(self, device: str) -> list[Layer]:
+        """The layers; under autocast with their matrices in its type, which itself converts frozen ones in every step.
+
+        A tower whose weights are trained keeps them, so that gradients reach them.
+        """
+        if not torch.is_autocast_enabled(device) or self._layers[0].mlp_in[0].requires_grad:
+            return self._layers
+        dtype = torch.get_autocast_dtype(device)
+        if dtype not in self._converted:
+            with torch.inference_mode(False):  # else no later step could have gradients through them
+                self._converted[dtype] = [_convert(layer, dtype) for layer in self._layers]
+        return self._converted[dtype]
 
     def _enter(self, hidden: Tensor) -> Tensor:
         """Rows with their positions to what the first block takes."""
@@ -352,3 +367,8 @@ def _arrange(modules: Modules, factor: float) -> Layer:
         mlp_in=(mlp_in[0] * factor, mlp_in[1] * factor),
         mlp_out=(mlp_out[0] / factor, mlp_out[1]),
     )
+
+
+def _convert(layer: Layer, dtype: torch.dtype) -> Layer:
+    """Matrices and their biases in another type; norms stay."""
+    return Layer(*(affine if affine[0].dim() == 1 else (affine[0].to(dtype), affine[1].to(dtype)) for affine in layer))

@@ -25,6 +25,7 @@ from babelclip.training.log import OnStep, StepReport
 from babelclip.training.pairs import PairBatch, Pairs
 from babelclip.training.tuned import Tuned, TuneReport, write_card
 from babelclip.training.tuner import TEMPERATURE, Tuner
+from babelclip.training.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ def tune_english(
     identity = {
         "babelclip": __version__, "base model": encoder.fingerprint[:12], "data": pairs.fingerprint[:12],
         "validation data": [one.fingerprint[:12] for one in held_out], **settings.as_dict(),
+        **Workers(encoder.device).machine(),
     }  # fmt: skip
     found = None if checkpoints is None else checkpoints.latest(identity)
     if found is not None:

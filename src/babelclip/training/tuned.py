@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,12 +52,13 @@ class Tuned:
     report: TuneReport
     card: str
 
-    def save(self, folder: Path | str, *, inside: Path | None = None) -> None:
+    def save(self, folder: Path | str, *, inside: Path | None = None, log: Path | None = None) -> None:
         """Write an ordinary ``CLIPModel`` folder with a README.md: all of it, or nothing.
 
         Args:
             folder: where it shall stand; nothing stands there yet.
             inside: what holds it until it is whole; by default the folder's parent.
+            log: a file that a copy of goes with it.
 
         Raises:
             BabelclipError: the disk is full or the place cannot be written to.
@@ -64,6 +66,8 @@ class Tuned:
         with new_folder(Path(folder), inside=inside) as place:
             self.encoder.write_whole(self.model, place)
             (place / "README.md").write_text(self.card, encoding="utf-8")
+            if log is not None:
+                shutil.copy(log, place)
 
 
 def write_card(encoder: ClipEncoder, pairs: Pairs, settings: Mapping[str, object], report: TuneReport) -> str:
