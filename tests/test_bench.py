@@ -66,6 +66,12 @@ def without_cost(results):
     return results.model_dump(exclude={"runs": {"__all__": {"cost"}}})
 
 
+def as_many_threads(known, folder):
+    """Begin a run with the threads of another one, on which the last bits depend."""
+    folder.mkdir()
+    shutil.copy(known / "bench.json", folder)
+
+
 def test_a_plan_runs_every_method_order_and_seed(content, where, tmp_path):
     told = []
     listener = Listener(finished=lambda job, runs, seconds: told.append((job.key, seconds > 0)))
@@ -118,8 +124,9 @@ def test_packs_that_are_learnt_alike_are_learnt_once_and_measured_twice(jobs, co
     where = Where(where.root, device="cpu", cache=tmp_path / "cache")
     together = run_bench(make_plan({**content, "methods": methods}), where, tmp_path / "one", jobs=jobs,
                          listener=listener)  # fmt: skip
+    as_many_threads(tmp_path / "one", tmp_path / "apart")
     for method in methods:
-        run_bench(make_plan({**content, "methods": [method]}), where, tmp_path / "apart", jobs=jobs)
+        run_bench(make_plan({**content, "methods": [method]}), where, tmp_path / "apart")
     apart = run_bench(make_plan({**content, "methods": methods}), where, tmp_path / "apart")
     assert [run.method for run in together.runs] == ["cll+packs", "cll+packs-routed", "cll+mla+packs"]
     assert without_cost(together) == without_cost(apart)
@@ -152,10 +159,8 @@ def test_a_stream_of_packs_goes_on_for_whichever_of_its_methods_are_asked_for(co
 def test_streams_side_by_side_give_the_same_results(content, where, tmp_path):
     plan = make_plan(content)
     cache = Where(where.root, device="cpu", cache=tmp_path / "cache")
-    (tmp_path / "one").mkdir()
     together = run_bench(plan, cache, tmp_path / "two", jobs=2)
-    threads = json.loads((tmp_path / "two" / "bench.json").read_text())
-    (tmp_path / "one" / "bench.json").write_text(json.dumps(threads))
+    as_many_threads(tmp_path / "two", tmp_path / "one")
     alone = run_bench(plan, cache, tmp_path / "one")
     assert without_cost(together) == without_cost(alone)
 
@@ -265,8 +270,7 @@ def test_killed_twice_it_ends_with_the_same_results(content, folder, tmp_path):
     assert not (out / "results.json").exists()
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=400)
     assert "bench report" in done.stdout
-    (tmp_path / "whole").mkdir()
-    shutil.copy(out / "bench.json", tmp_path / "whole")  # as many threads
+    as_many_threads(out, tmp_path / "whole")
     said = CliRunner().invoke(app, arguments(tmp_path / "whole", 1), catch_exceptions=False)
     assert said.exit_code == 0
     whole, resumed = (read_results(place / "results.json") for place in (tmp_path / "whole", out))

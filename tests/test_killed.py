@@ -167,20 +167,13 @@ def die_everywhere(model: Path, captions: Path, out: Path) -> None:
     (out / "ends.json").write_text(json.dumps(ends))
 
 
-@pytest.fixture(scope="module")
-def killed(tiny_folder, captions, tmp_path_factory):
-    out = tmp_path_factory.mktemp("killed")
-    code, _, errors = finish(start(die_everywhere, tiny_folder, captions, out, said=out), out, 240)
-    assert code == 0, errors
-    return out, json.loads((out / "ends.json").read_text()), errors
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-@pytest.mark.parametrize("what", PLACES)
-def test_killed_when(what, killed):
-    out, ends, errors = killed
-    assert ends["nothing"] == [0, 0], errors
-    assert ends[what] == [signal.SIGKILL, 0], errors
-    number = 1 + list(PLACES).index(what)
-    assert result(out / str(number)) == result(out / "0")
-    assert "remembered.safetensors" in result(out / str(number))
+def test_killed_anywhere_the_same_stream_goes_on(tiny_folder, captions, tmp_path):
+    process = start(die_everywhere, tiny_folder, captions, tmp_path, said=tmp_path, TOKENIZERS_PARALLELISM="false")
+    code, _, errors = finish(process, tmp_path, 240)  # a tokenizer's threads would be missing in what is forked
+    assert code == 0, errors
+    ends = json.loads((tmp_path / "ends.json").read_text())
+    assert ends == {"nothing": [0, 0]} | {what: [signal.SIGKILL, 0] for what in PLACES}, errors
+    assert "remembered.safetensors" in result(tmp_path / "0")
+    for number, what in enumerate(PLACES, 1):
+        assert result(tmp_path / str(number)) == result(tmp_path / "0"), what
