@@ -61,7 +61,8 @@ SPEED_NOTES = """
   68 %, and 11.0 and 9.3 times the baseline's texts/s with 400k rows.
 - **Growing** by 9,200 tokens: learning the vocabulary takes 1.1 s whatever is known. With 400k rows the copy of the
   table (0.8 GB) takes 0.2 to 0.3 s, finding what is known already 0.04 s, the initialiser's pass over the table 0.07 s.
-  The tokenizer is built by its library, anew after each growth: it takes 600,000 strings in.
+  The tokenizer is built by its library, anew after each growth: it takes 1,100,000 strings in. A pack grows from the
+  base model's vocabulary alone, so that its figure is the first line's however many languages were learnt before.
 - **Older lines**: those of the Xeon without AMX are from before attention in bands of similar length, and its bfloat16
   from before attention as plain products; on both Xeons bfloat16 is from before matrices were converted once for a
   task and not in every step (4 % of a step on the EPYC). Their baseline's memory is too small where it is below the
