@@ -59,13 +59,12 @@ SPEED_NOTES = """
   arithmetic. On the EPYC a step of `b32` does 76 to 82 % of the plain product's operations a second in float32, so that
   no way of working could be much more than a quarter faster there; in bfloat16, which the baseline does not use, 62 to
   68 %, and 11.0 and 9.3 times the baseline's texts/s with 400k rows.
-- **Growing** by 9,200 tokens: learning the vocabulary takes 1.1 s whatever is known. With 400k rows the copy of the
-  table (0.8 GB) takes 0.2 to 0.3 s, finding what is known already 0.04 s, the initialiser's pass over the table 0.07 s.
-  The tokenizer is built by its library, anew after each growth: it takes 1,100,000 strings in. A pack grows from the
-  base model's vocabulary alone, so that its figure is the first line's however many languages were learnt before.
+- **Growing**: learning the vocabulary does not depend on what is known. The copy of the table (0.8 GB at 400k rows)
+  and the initialiser's pass over it do, and the tokenizer, which its library builds anew after each growth. A pack
+  grows from the base model's vocabulary alone, whatever was learnt before.
 - **Older lines**: those of the Xeon without AMX are from before attention in bands of similar length, and its bfloat16
-  from before attention as plain products; on both Xeons bfloat16 is from before matrices were converted once for a
-  task and not in every step (4 % of a step on the EPYC). Their baseline's memory is too small where it is below the
+  from before attention as plain products; on both Xeons bfloat16 is from before matrices were converted once and not
+  in every step ([LOG.md](../dev/LOG.md)). Their baseline's memory is too small where it is below the
   table's 12 bytes an entry (parameter's gradient and two moments): it was measured in blocks that ours had freed.
 - **The Xeon with AMX**: two lines of `pictoclip` at batch 32 are missing, because other work ran beside
   them. Its speed varied in the run: plain products did 242 to 336 GFLOP/s in float32 and 832 to 1,386 in bfloat16, of

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -164,3 +165,8 @@ def test_no_changed_text_is_missed_and_no_unchanged_one_is_encoded(tiny, example
         assert evaluator.encoded == encoded
         assert torch.equal(found, Evaluator(tiny)._look(Learnt(lexicon), gallery).vectors)
         student.learnt = Learnt(lexicon)
+    known = student.lexicon.vocabulary  # cut anew into tokens that were there before: no row changes
+    lexicon = replace(student.lexicon, vocabulary=replace(known, merges=known.merges[:-40]))
+    found = evaluator._look(Learnt(lexicon), gallery).vectors
+    assert evaluator.encoded == 72
+    assert torch.equal(found, Evaluator(tiny)._look(Learnt(lexicon), gallery).vectors)

@@ -291,10 +291,10 @@ def test_frozen_matrices_are_converted_once_for_autocast_and_no_bit_changes(tiny
     ids = pad(lexicon.encode(TEXTS), lexicon.eos)
     layout = tower.lay_out(ids, first_ends(ids, lexicon.eos))
 
-    def step(weights=None):
+    def step(tower=tower):
         rows = lexicon.table[layout.ids].clone().requires_grad_()
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            vectors = (tower if weights is None else tower.with_weights(weights))(rows, layout)
+            vectors = tower(rows, layout)
         (vectors.float() ** 2).sum().backward()
         return vectors.detach(), rows.grad
 
@@ -307,8 +307,14 @@ def test_frozen_matrices_are_converted_once_for_autocast_and_no_bit_changes(tiny
         assert tower._layers_for("cpu") is once
     assert [weight.dtype == torch.bfloat16 for weight, _ in once[0]] == [weight.dim() == 2 for weight, _ in once[0]]
     weights = {name: one.clone().requires_grad_() for name, one in tower.weights().items()}
-    trained = step(weights)
+    other = tower.with_weights({name: 2 * one for name, one in tower.weights().items()})
+    taught = tower.with_weights(weights)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        taught(lexicon.table[layout.ids], layout)
+    trained = step(taught)
+    alone = step(other)
     assert all(one.grad is not None and one.grad.isfinite().all() for one in weights.values())
     monkeypatch.setattr(type(tower), "_layers_for", lambda self, _: self._layers)
-    for pair in (*zip(found, step(), strict=True), *zip(found, trained, strict=True)):
+    for pair in (*zip(found, step(), strict=True), *zip(found, trained, strict=True),
+                 *zip(alone, step(other), strict=True)):  # fmt: skip
         assert torch.equal(*pair)

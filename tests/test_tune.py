@@ -22,6 +22,7 @@ from babelclip.training import Checkpoints
 from babelclip.training.pairs import Pairs
 from babelclip.training.tune import TuneSettings, tune_english
 from babelclip.training.tuner import Tuner
+from babelclip.training.workers import Workers
 from fake_hub import fake_hub
 
 SHORT = TuneSettings(epochs=3, batch_size=8, learning_rate=1e-3)
@@ -149,7 +150,7 @@ class PowerCutError(Exception):
 
 
 @pytest.mark.parametrize("validated", [True, False])
-def test_interrupted_anywhere_it_ends_with_the_same_bits(tiny, english, tmp_path, validated):
+def test_interrupted_anywhere_it_ends_with_the_same_bits(tiny, english, tmp_path, validated, monkeypatch):
     held_out = [english] if validated else []
     whole = tune_english(tiny, english, SHORT, validation=held_out)
     for stop in (2, 4, 9):
@@ -173,6 +174,10 @@ def test_interrupted_anywhere_it_ends_with_the_same_bits(tiny, english, tmp_path
     with pytest.raises(SettingError, match="learning_rate was 0.001, is 0.5"):
         tune_english(tiny, english, dataclasses.replace(SHORT, learning_rate=0.5), validation=held_out,
                      checkpoints=checkpoints)  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setattr(Workers, "machine", lambda _: {"torch": "1.0", "device": "cpu"})
+        with pytest.raises(SettingError, match=r"torch was '[\d.+a-z]*', is '1.0'"):
+            tune_english(tiny, english, SHORT, validation=held_out, checkpoints=checkpoints)
     for caption in english.captions:  # other pictures of the same names
         Image.new("RGB", (20, 20), "orange").save(tmp_path / caption.image.name)
     moved = tuple(dataclasses.replace(caption, image=tmp_path / caption.image.name) for caption in english.captions)

@@ -176,15 +176,12 @@ class ArrangedTower:
         return tower
 
     def _layers_for(self, device: str) -> list[Layer]:
-        """The layers; under autocast with their matrices in its type, which itself converts frozen ones in every step.
-
-        A tower whose weights are trained keeps them, so that gradients reach them.
-        """
-        if not torch.is_autocast_enabled(device) or self._layers[0].mlp_in[0].requires_grad:
+        """The layers; under autocast with their matrices converted once, where it would do so in every step."""
+        if not torch.is_autocast_enabled(device):
             return self._layers
         dtype = torch.get_autocast_dtype(device)
         if dtype not in self._converted:
-            with torch.inference_mode(False):  # else no later step could have gradients through them
+            with torch.inference_mode(False):  # gradients pass through them, also where an evaluation comes first
                 self._converted[dtype] = [_convert(layer, dtype) for layer in self._layers]
         return self._converted[dtype]
 
