@@ -59,9 +59,10 @@ SPEED_NOTES = """
   arithmetic. On the EPYC a step of `b32` does 76 to 82 % of the plain product's operations a second in float32, so that
   no way of working could be much more than a quarter faster there; in bfloat16, which the baseline does not use, 62 to
   68 %, and 11.0 and 9.3 times the baseline's texts/s with 400k rows.
-- **Growing**: learning the vocabulary does not depend on what is known. The copy of the table (0.8 GB at 400k rows)
-  and the initialiser's pass over it do, and the tokenizer, which its library builds anew after each growth. A pack
-  grows from the base model's vocabulary alone, whatever was learnt before.
+- **Growing**: best of five turns on the EPYC, medians of three runs one after the other elsewhere. Learning the
+  vocabulary does not depend on what is known, and new rows stand behind the old ones without a copy of the table (0.8
+  GB at 400k rows; the Xeons' lines are from before that). The tokenizer its library builds anew, once a language, when
+  the first text is cut. A pack grows from the base model's vocabulary alone, whatever was learnt before.
 - **Older lines**: those of the Xeon without AMX are from before attention in bands of similar length, and its bfloat16
   from before attention as plain products; on both Xeons bfloat16 is from before matrices were converted once and not
   in every step ([LOG.md](../dev/LOG.md)). Their baseline's memory is too small where it is below the

@@ -13,6 +13,7 @@ from babelclip.config import TaskSettings, change_settings, derive_seed
 from babelclip.data.examples import base_lexicon
 from babelclip.errors import BabelclipError, DataError, ModelError, SettingError
 from babelclip.lexicon import tokenise
+from babelclip.lexicon.room import append_rows
 from babelclip.methods import Method, RowScale, Stack, compose
 from babelclip.objectives import contrastive
 from babelclip.training import TaskTrainer, Validation, train_task
@@ -98,7 +99,9 @@ def test_each_idle_row_decays_by_its_own_scale_and_no_trained_row_does():
     for rate in rates:
         expected *= (1 - rate * 0.3 * scale)[:, None]
     expected[[1, 3]] = rows[[1, 3]]
-    torch.testing.assert_close(table.full(rates, 0.3, scale), expected)
+    found = table.full(rates, 0.3, scale)
+    torch.testing.assert_close(found, expected)
+    assert append_rows(found, rows).data_ptr() == found.data_ptr(), "the next language's rows need no copy of it"
 
 
 def test_what_a_trainer_holds_does_not_grow_with_the_rows_of_the_table(tiny, examples):

@@ -16,6 +16,7 @@ from babelclip.lexicon.kind import Wish
 from babelclip.lexicon.kinds import build_tokenizer, kind_of, learn_vocabulary, read_vocabulary
 from babelclip.lexicon.merge import Growth, merge_vocabularies
 from babelclip.lexicon.plain import mark_specials
+from babelclip.lexicon.room import append_rows
 from babelclip.lexicon.rows import INITIALISERS
 from babelclip.lexicon.tokens import tokenise
 from babelclip.lexicon.vocabulary import Snapshot, Vocabulary
@@ -144,7 +145,7 @@ class Lexicon:
         )
         rows = make_rows(self.table, growth.new_tokens, generator)
         self.vocabulary = growth.vocabulary
-        self.table = torch.cat([self.table, rows])
+        self.table = append_rows(self.table, rows)
         self.uses = torch.cat([self.uses, torch.ones(growth.new_tokens, dtype=torch.int64)])
         return growth
 

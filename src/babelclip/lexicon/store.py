@@ -26,6 +26,7 @@ from babelclip.files import may_not_read, sha256, write_whole
 from babelclip.lexicon.kinds import kind_of
 from babelclip.lexicon.lexicon import Lexicon
 from babelclip.lexicon.multilingual import MultilingualLexicon
+from babelclip.lexicon.room import empty_table
 from babelclip.lexicon.vocabulary import Snapshot, Vocabulary
 
 FORMAT = 1
@@ -220,7 +221,9 @@ def load_lexicon(
         bos, eos = content.multilingual.bos, content.multilingual.eos
         ready = MultilingualLexicon.from_tokenizer(tokenizer, tensors["rows"], bos=bos, eos=eos, native=base)
         return replace(ready, uses=tensors["uses"], snapshots=snapshots)
-    table = torch.cat([base.table, torch.zeros(len(content.tokens), base.table.shape[1])])
+    count = len(base.table)
+    table = empty_table(base.table, count + len(content.tokens))
+    table[:count], table[count:] = base.table, 0.0
     table[tensors["ids"]] = tensors["rows"]
     behind = Vocabulary(tuple(content.tokens), tuple(content.merges), tuple(content.scores))
     if flaw := kind_of(base.base_tokenizer).flaw(base.base_tokenizer, base.vocabulary, behind):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from babelclip.errors import SettingError
+from babelclip.lexicon.room import empty_table
 
 BLOCK = 16_384  # rows of the whole table that are worked on at a time
 LISTED = 10  # ids that a message names
@@ -67,7 +68,7 @@ class CompactTable:
             for rate in rates:
                 factor *= 1 - rate * weight_decay * scale
             factors[decay_scale == scale] = factor
-        table = torch.empty_like(self._table)
+        table = empty_table(self._table, len(self._table))
         for start in range(0, len(table), BLOCK):  # a float64 copy of all rows would be twice the table
             part = slice(start, start + BLOCK)
             table[part] = self._table[part] * factors[part, None]
