@@ -1,5 +1,6 @@
 """Rows are appended where the table stands, and whoever holds the shorter table never notices."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from babelclip.data.examples import base_lexicon
-from babelclip.lexicon import Lexicon, Wish
+from babelclip.lexicon import Lexicon, Wish, room
 from babelclip.lexicon.room import LEAST, append_rows, empty_table
 from babelclip.lexicon.store import load_lexicon, pack_lexicon, write_files
 
@@ -46,24 +47,39 @@ def test_room_is_given_once():
 
 @pytest.mark.parametrize("rows", [4, 3 * LEAST])
 def test_where_there_is_not_room_enough_the_table_is_copied(rows):
-    table, room = filled(rows), max(LEAST, rows // 2)
-    assert not shares(table, append_rows(table, torch.zeros(room + 1, 3)))
-    assert shares(table, append_rows(table, torch.zeros(room, 3)))
+    table, enough = filled(rows), max(LEAST, rows // 2)
+    assert not shares(table, append_rows(table, torch.zeros(enough + 1, 3)))
+    assert shares(table, append_rows(table, torch.zeros(enough, 3)))
 
 
 def test_a_table_that_is_no_beginning_of_a_buffer_is_copied():
     whole, dense = filled(8), torch.rand(4, 3, dtype=torch.float64)
     new = torch.full((1, 3), -1.0)
-    for table in (whole[:4], whole[4:], dense, dense[:2]):
+    for table in (whole[:4], whole[4:], whole[:, :2], whole[:, 1:], filled(3).T, dense):
         before = table.clone()
-        longer = append_rows(table, new)
+        longer = append_rows(table, new[:, : table.shape[1]])
         assert not shares(table, longer)
         assert longer.dtype == table.dtype
-        assert torch.equal(longer, torch.cat([before, new]))
+        assert torch.equal(longer, torch.cat([before, new[:, : table.shape[1]].to(table.dtype)]))
     assert torch.equal(whole, filled(8))
 
 
-def test_of_threads_that_append_to_the_same_table_one_gets_the_room():
+class Slow(room._Buffer):
+    """Between looking how much is taken and taking more, others have time to look."""
+
+    @property
+    def taken(self) -> int:
+        found = self.__dict__["taken"]
+        time.sleep(0.001)
+        return found
+
+    @taken.setter
+    def taken(self, rows: int) -> None:
+        self.__dict__["taken"] = rows
+
+
+def test_of_threads_that_append_to_the_same_table_one_gets_the_room(monkeypatch):
+    monkeypatch.setattr(room, "_Buffer", Slow)
     for _ in range(20):
         table, together = filled(4), Barrier(8)
 

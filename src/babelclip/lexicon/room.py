@@ -48,7 +48,9 @@ def append_rows(table: Tensor, rows: Tensor) -> Tensor:
 def _take(table: Tensor, count: int) -> Tensor | None:
     """Return a table of ``count`` rows that begins with the one given; None without room, or where it is taken."""
     buffer = table._base
-    if not isinstance(buffer, _Buffer) or count > len(buffer) or table.data_ptr() != buffer.data_ptr():
+    if not isinstance(buffer, _Buffer) or count > len(buffer):
+        return None
+    if table.shape[1] != buffer.shape[1] or table.stride() != buffer.stride():  # some columns, or turned over
         return None
     with _LOCK:
         if buffer.taken != len(table):
