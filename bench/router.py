@@ -1,7 +1,7 @@
 """Which language is a text in? The router of packs against py3langid, on held-out sentences and names.
 
     pip install py3langid==0.4.0
-    python bench/router.py PARALLEL CONCEPTS --out bench/results/router.json      # about 3 minutes on one core
+    python bench/router.py PARALLEL CONCEPTS --out bench/results/router.json      # about a minute on one core
     python bench/router.py PARALLEL CONCEPTS --fit                                # the two constants of the softmax
     python bench/router.py PARALLEL CONCEPTS --ask Hund "ein Hund" 2024
 
