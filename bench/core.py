@@ -21,10 +21,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from rich.console import Console
+from step import peak_above, reset_peak
 from texts import load_captions
 from torch.nn.functional import normalize
 
@@ -33,6 +35,7 @@ from babelclip.evaluation import retrieval_scores
 from babelclip.lexicon import Lexicon, Vocabulary, Wish
 from babelclip.lexicon.room import append_rows
 from babelclip.report.terminal import new_table
+from babelclip.training.table import CompactTable
 
 HERE = Path(__file__).parent
 COLUMNS = ("what", "babelclip (data/forward/backward/update in %)", "baseline", "ratio; share of a product")
@@ -98,14 +101,17 @@ def bench_growth(texts: list[str]) -> list[dict[str, float]]:
         gc.collect()  # of what earlier runs left
         started = time.perf_counter()
         growth = grown.grow("xx", texts, Wish(10_000), initialiser="matched", generator=torch.Generator())
-        seconds = time.perf_counter() - started
-        runs[len(lexicon.table)].append((growth.new_tokens, seconds, seconds_of(grown.tokenizer, 1)))
-    results = []
-    for rows, figures in runs.items():
-        new_tokens, grow_s, build_s = map(min, zip(*figures, strict=True))
-        results.append({"rows": rows, "texts": len(texts), "new_tokens": new_tokens, "grow_s": grow_s,
-                        "build_tokenizer_s": build_s})  # fmt: skip
-    return results
+        seconds = [time.perf_counter() - started, seconds_of(grown.tokenizer, 1)]
+        changed = CompactTable(grown.table, torch.arange(len(lexicon.table), len(grown.table)), torch.device("cpu"))
+        write_back = partial(changed.full, [1e-4] * 1_000, 0.1, torch.ones(len(grown.table)))
+        held = reset_peak("cpu")
+        seconds.append(seconds_of(write_back, 1))
+        runs[len(lexicon.table)].append((growth.new_tokens, *seconds, peak_above(held, "cpu")))
+    names = ("new_tokens", "grow_s", "build_tokenizer_s", "write_back_s", "write_back_mb")
+    return [
+        {"rows": rows, "texts": len(texts)} | dict(zip(names, map(min, zip(*figures, strict=True)), strict=True))
+        for rows, figures in runs.items()
+    ]
 
 
 def fill(lexicon: Lexicon, rows: int) -> Lexicon:
@@ -152,17 +158,28 @@ def rows_of(results: dict[str, list[dict] | dict]) -> list[Row]:
                   f"{ranks['by_sorting_s'] / ranks['one_language_s']:.1f}x"))  # fmt: skip
     lines += [
         (f"grow a lexicon of {one['rows'] // 1000}k rows by {one['new_tokens']:,} tokens",
-         f"{one['grow_s']:.1f} s + tokenizer {one['build_tokenizer_s']:.1f} s", "-", f"{one['texts']:,} texts")
+         f"{one['grow_s']:.1f} s + tokenizer {one['build_tokenizer_s']:.1f} s" + _write_back(one), "-",
+         f"{one['texts']:,} texts")
         for one in results["growth"]
     ]  # fmt: skip
     return lines
+
+
+def _write_back(one: dict) -> str:
+    """What the end of a task takes, where it was measured."""
+    return (
+        f"; table written back {one['write_back_s']:.1f} s, {one['write_back_mb']:,.0f} MB"
+        if "write_back_s" in one
+        else ""
+    )
 
 
 def _machine() -> str:
     """The processor's name, where the system tells."""
     file = Path("/proc/cpuinfo")
     lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return name + " with AMX" * any("amx_bf16" in line for line in lines)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,13 @@ def test_vectors_come_back_from_all_shards_in_any_order(tmp_path, folder):
     assert torch.equal(features[torch.tensor([3, 0])], VECTORS[[3, 5]])
 
 
+def test_vectors_of_another_base_model_are_not_taken(tmp_path):
+    Cache(tmp_path).features("a" * 64, "texts").add(KEYS, VECTORS)
+    assert Cache(tmp_path).features("b" * 64, "texts").missing(KEYS) == KEYS
+    assert Cache(tmp_path, dtype="float16").features("a" * 64, "texts").missing(KEYS) == KEYS
+    assert Cache(tmp_path).features("a" * 64, "texts").missing(KEYS) == []
+
+
 def test_what_another_process_adds_is_found(tmp_path):
     early, other = FeatureStore(tmp_path, "images"), FeatureStore(tmp_path, "images")
     other.add(KEYS[:4], VECTORS[:4])

@@ -45,6 +45,14 @@ def test_room_is_given_once():
     assert shares(second, append_rows(second, torch.zeros(9, 3))), "a copy has room of its own"
 
 
+def test_rows_of_another_width_or_type_are_refused_and_no_room_is_lost():
+    table = filled(4)
+    for rows in (torch.zeros(3), torch.zeros(2, 1), torch.zeros(2, 4), torch.zeros(2, 3, dtype=torch.float64)):
+        with pytest.raises(ValueError, match=r"^rows \(.*\) torch\.float\d\d behind a table \(4, 3\) torch\.float32$"):
+            append_rows(table, rows)
+    assert shares(table, append_rows(table, torch.zeros(1, 3)))
+
+
 @pytest.mark.parametrize("rows", [4, 3 * LEAST])
 def test_where_there_is_not_room_enough_the_table_is_copied(rows):
     table, enough = filled(rows), max(LEAST, rows // 2)
@@ -57,7 +65,7 @@ def test_a_table_that_is_no_beginning_of_a_buffer_is_copied():
     new = torch.full((1, 3), -1.0)
     for table in (whole[:4], whole[4:], whole[:, :2], whole[:, 1:], filled(3).T, dense):
         before = table.clone()
-        longer = append_rows(table, new[:, : table.shape[1]])
+        longer = append_rows(table, new[:, : table.shape[1]].to(table.dtype))
         assert not shares(table, longer)
         assert longer.dtype == table.dtype
         assert torch.equal(longer, torch.cat([before, new[:, : table.shape[1]].to(table.dtype)]))

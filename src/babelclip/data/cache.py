@@ -88,8 +88,8 @@ class Cache:
 
 
 def _sha256(tokens: Tokens) -> str:
-    digest = hashlib.sha256(tokens.ids.numpy().tobytes())
-    digest.update(tokens.offsets.numpy().tobytes())
+    digest = hashlib.sha256(tokens.ids.numpy().data)
+    digest.update(tokens.offsets.numpy().data)
     return digest.hexdigest()
 
 

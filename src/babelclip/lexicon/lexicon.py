@@ -29,7 +29,7 @@ class Lexicon:
     Attributes:
         base_tokenizer: the base model's tokenizer, for its algorithm.
         vocabulary: all tokens, with their merges or scores; the base model's come first.
-        table: (V, width) float32 token rows.
+        table: (V, width) float32 token rows, never written to: others may stand in the same memory (``room``).
         uses: (V,) int64, the papers' token frequency n_i: 1 + (earlier tasks that used the token) + 1[base token], so
             English pre-training counts as one use of every base token.
         frame: what the tower wants around the pieces of a text.

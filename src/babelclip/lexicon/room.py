@@ -1,4 +1,8 @@
-"""Tables with room behind them: rows are appended where the table stands, and nothing is copied."""
+"""Tables with room behind them: rows are appended where the table stands, and nothing is copied.
+
+Tables that continue one another stand in the same memory, so no table may be written to once it is a lexicon's.
+``copy.deepcopy`` and pickles of a table carry its room as well.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ class _Buffer(Tensor):
 def empty_table(like: Tensor, rows: int) -> Tensor:
     """Return a table to be filled, (rows, width) as wide as the one given, with room for half as many rows more.
 
-    The system gives memory when it is first written to: room that nobody needs takes none.
+    Room takes no memory until it is written to, as far as the system gives memory page by page.
     """
     memory = torch.empty(rows + max(rows // 2, LEAST), like.shape[1], dtype=like.dtype)
     buffer = Tensor._make_subclass(_Buffer, memory)
@@ -35,7 +39,12 @@ def append_rows(table: Tensor, rows: Tensor) -> Tensor:
 
     Where there is room behind the table the two share its memory, and the time does not depend on V. Room is given
     once: whoever else appends to the same table gets a copy of it.
+
+    Raises:
+        ValueError: the rows are of another width or type.
     """
+    if rows.shape[1:] != table.shape[1:] or rows.dtype != table.dtype:
+        raise ValueError(f"rows {tuple(rows.shape)} {rows.dtype} behind a table {tuple(table.shape)} {table.dtype}")
     before, after = len(table), len(table) + len(rows)
     longer = _take(table, after)
     if longer is None:

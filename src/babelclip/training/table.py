@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from babelclip.errors import SettingError
 from babelclip.lexicon.room import empty_table
 
-BLOCK = 16_384  # rows of the whole table that are worked on at a time
+BLOCK = 2_048  # rows of the whole table that are worked on at a time, in the cache (figures: dev/LOG.md)
 LISTED = 10  # ids that a message names
 
 
