@@ -10,7 +10,10 @@ import pytest
 from PIL import Image
 
 from babelclip.encoders import pictures
+from babelclip.encoders.looking import READER
 from babelclip.errors import FormatError
+from babelclip.search import claim
+from babelclip.search.index import index_folders
 from babelclip.search.items import VIDEO
 from babelclip.search.looking import Limits
 from films import write_film
@@ -81,3 +84,21 @@ def test_videos_have_moments(folder_store, counting, tmp_path):
     assert [hit.moment for hit in hits] == pytest.approx([0.3, 0.9, 1.5, 2.1], abs=0.1)
     with pytest.raises(FormatError, match=r"with 4 frames, not 16.*--frames 4"):
         run(tmp_path / "films", folder_store, counting)
+
+
+def test_pictures_that_were_read_in_another_way_are_not_mixed_in_silence(photos, folder_store, counting, monkeypatch):
+    def notes():
+        told = []
+        index_folders([photos], folder_store, lambda: counting, note=told.append)
+        return told
+
+    monkeypatch.setattr(claim, "READER", READER - 1)
+    assert notes() == []
+    monkeypatch.undo()
+    assert notes() == [], "nothing is read"
+    Image.new("RGB", (50, 20), "teal").save(photos / "new.png")
+    (told,) = notes()
+    assert told.startswith(f"pictures of this index were read in way {READER - 1}, the 1 of now in way {READER}:")
+    folder_store.write_about(folder_store.about().model_copy(update={"reader": None}))
+    Image.new("RGB", (50, 20), "navy").save(photos / "newer.png")
+    assert notes() == [], "an index from before that was written down"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from babelclip.encoders.looking import READER
 from babelclip.errors import FormatError, SettingError
 from babelclip.search.store import About, VectorStore
 
@@ -27,7 +28,8 @@ def claim(store: VectorStore, encoder: DualEncoder, *, model: str | None, frames
     """
     about = store.about()
     if about is None:
-        about = About(model=model or encoder.name, fingerprint=encoder.fingerprint, dim=encoder.dim, frames=frames)
+        about = About(model=model or encoder.name, fingerprint=encoder.fingerprint, dim=encoder.dim, frames=frames,
+                      reader=READER)  # fmt: skip
         store.write_about(about)
     check_model(store, about, encoder)
 
@@ -41,6 +43,15 @@ def remember_model(store: VectorStore, model: str, note: Callable[[str], None]) 
     if about is not None and about.model != model:
         store.write_about(about.model_copy(update={"model": model}))
         note(f"searches of this index now load {model!r}, until now {about.model!r}")
+
+
+def note_reader(about: About, pictures: int, note: Callable[[str], None]) -> None:
+    """Tell that ``pictures`` were read now in another way than the first ones of a store."""
+    if about.reader not in (None, READER):
+        note(
+            f"pictures of this index were read in way {about.reader}, the {pictures:,} of now in way {READER}: vectors "
+            "of the same picture differ a little (a new --store reads all of them again)"
+        )
 
 
 def check_frames(store: VectorStore, about: About, frames: int) -> None:

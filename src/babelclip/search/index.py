@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from babelclip.errors import DataError, MissingExtraError
 from babelclip.files import file_state
 from babelclip.search.approximate import check, fit
-from babelclip.search.claim import check_frames, check_vectors, claim, remember_model
+from babelclip.search.claim import check_frames, check_vectors, claim, note_reader, remember_model
 from babelclip.search.given import ids_of
 from babelclip.search.items import File, Item, Skipped
 from babelclip.search.looking import (
@@ -123,6 +123,8 @@ def index_folders(
             f"given vectors that were not used: {report.kept:,}; those pictures are in the index already and keep "
             f"their vectors (a new --store takes all that are in {vectors.file})"
         )
+    if about is not None and report.pictures:
+        note_reader(about, report.pictures, note)
     if report.incomplete:
         count, first = len(report.incomplete), report.incomplete[0]
         note(f"cut-off or damaged videos: {count:,}, first {first}; the frames that can be read are used")

@@ -46,6 +46,7 @@ class About(BaseModel):
         fingerprint: of that base model; only a model with the same one can be searched with.
         dim: width of the vectors.
         frames: how many frames of a video were looked at.
+        reader: how the first pictures were read (``encoders.looking.READER``); None where that was not written down.
         index: the approximate index; None while search is exact.
     """
 
@@ -56,6 +57,7 @@ class About(BaseModel):
     fingerprint: str
     dim: int
     frames: int
+    reader: int | None = None
     index: Approximate | None = None
 
 
