@@ -45,10 +45,14 @@ def test_room_is_given_once():
     assert shares(second, append_rows(second, torch.zeros(9, 3))), "a copy has room of its own"
 
 
+def test_a_table_stands_where_the_one_before_it_stood():
+    assert append_rows(torch.empty(4, 3, device="meta"), torch.empty(1, 3, device="meta")).is_meta
+
+
 def test_rows_of_another_width_or_type_are_refused_and_no_room_is_lost():
     table = filled(4)
     for rows in (torch.zeros(3), torch.zeros(2, 1), torch.zeros(2, 4), torch.zeros(2, 3, dtype=torch.float64)):
-        with pytest.raises(ValueError, match=r"^rows \(.*\) torch\.float\d\d behind a table \(4, 3\) torch\.float32$"):
+        with pytest.raises(ValueError, match=r"^rows are \(.*\) torch\.float\d\d, but must be \(R, 3\) torch\.float32"):
             append_rows(table, rows)
     assert shares(table, append_rows(table, torch.zeros(1, 3)))
 

@@ -28,7 +28,7 @@ def empty_table(like: Tensor, rows: int) -> Tensor:
 
     Room takes no memory until it is written to, as far as the system gives memory page by page.
     """
-    memory = torch.empty(rows + max(rows // 2, LEAST), like.shape[1], dtype=like.dtype)
+    memory = torch.empty(rows + max(rows // 2, LEAST), like.shape[1], dtype=like.dtype, device=like.device)
     buffer = Tensor._make_subclass(_Buffer, memory)
     buffer.taken = rows
     return buffer[:rows]
@@ -44,7 +44,8 @@ def append_rows(table: Tensor, rows: Tensor) -> Tensor:
         ValueError: the rows are of another width or type.
     """
     if rows.shape[1:] != table.shape[1:] or rows.dtype != table.dtype:
-        raise ValueError(f"rows {tuple(rows.shape)} {rows.dtype} behind a table {tuple(table.shape)} {table.dtype}")
+        given, wanted = f"{tuple(rows.shape)} {rows.dtype}", f"(R, {table.shape[1]}) {table.dtype}"
+        raise ValueError(f"rows are {given}, but must be {wanted} to stand behind a table {tuple(table.shape)}")
     before, after = len(table), len(table) + len(rows)
     longer = _take(table, after)
     if longer is None:
